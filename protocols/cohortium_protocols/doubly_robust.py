@@ -1,0 +1,179 @@
+"""The doubly robust analysis, declared: its rounds, their vectors, and how the budget is split.
+
+Learn what can be learnt from comparators first; ask the treated for as little as possible (statistics.md). Rounds:
+
+1. ``profile``: how many, and what kind of, people on each side.
+2. ``model_1`` to ``model_4``: Newton steps of an outcome model (fractional logit) on comparators.
+3. ``balance_1``, ``balance_2``: how the weighted comparators look, to improve the weights.
+4. ``residuals``: how much of an effect survives clipping the residuals, on comparators (not for measured amounts).
+5. ``outcome``: residual sums of both sides, and an independent second profile to judge balance by.
+
+Each block has its own account of the whole budget; the shares below add up to one for each.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from cohortium_protocols.attrition import EXIT_STEPS
+from cohortium_protocols.features import MODEL_NORM, PROFILE_NORM, features, radius
+from cohortium_protocols.plan import Outcome, Plan
+from cohortium_protocols.privacy.accounting import mu_from_epsilon
+from cohortium_protocols.statistics import Block, Parameter, RoundSpec, Schedule, VectorSpec
+
+MODEL_ROUNDS = (1, 1, 2, 4)
+"""Relative budgets of the Newton rounds."""
+BALANCE_ROUNDS = 2
+COUNT_SCALE = 3.0
+"""The treated count is released as 3 n: more exactly than one feature's sum."""
+SQUARE_SCALE = 0.4
+"""Residual squares are released as 0.4 (r^2 - 1/2): they need less accuracy than the residuals."""
+WEIGHT_SCALE = 0.5
+"""Sums of weights, squared weights and weighted levels are released at half scale beside the weighted residuals."""
+CLIPS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
+"""Residual clips to choose from, as shares of the outcome's range."""
+LEVEL_BINS = 24
+"""Bins of the histogram that tells where a measured amount lies in its range."""
+
+TREATED_SHARES = {"treated_profile": 0.13, "attrition": 0.02, "treated_balance": 0.10, "treated_outcome": 0.75}
+COMPARATOR_SHARES = {
+    "comparator_profile": 0.08, "comparator_levels": 0.03, "comparator_moments": 0.12, "score": 0.27, "curvature": 0.07,
+    "weighted_profile": 0.05, "pass_through": 0.08, "comparator_weights": 0.05, "comparator_outcome": 0.25,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """The mu squared of one block, handed out by share; nothing when the plan runs without noise."""
+
+    total: float
+
+    def of(self, vector: str, part: float = 1.0) -> float:
+        return self.total * part * (TREATED_SHARES | COMPARATOR_SHARES)[vector]
+
+
+def schedule(plan: Plan) -> Schedule:
+    """Returns every vector that the plan's doubly robust analysis releases, with its price."""
+    mu = mu_from_epsilon(plan.privacy.epsilon, plan.privacy.delta) if plan.privacy.noise else 0.0
+    budget = _Budget(mu * mu)
+    names = tuple(feature.name for feature in features(plan))
+    return Schedule((
+        _profile(plan.outcomes, names, budget),
+        *(_model(index, plan.outcomes, names, budget) for index in range(len(MODEL_ROUNDS))),
+        *(_balance(index + 1, names, budget) for index in range(BALANCE_ROUNDS)),
+        *_residuals(tuple(outcome for outcome in plan.outcomes if effects(outcome)), plan.outcomes, names, budget),
+        _outcome(plan.outcomes, names, budget),
+    ))  # fmt: skip
+
+
+def _profile(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
+    norm = radius(len(names), PROFILE_NORM)
+    return RoundSpec("profile", (
+        VectorSpec("treated_profile", "treated", ("count", *names), math.hypot(COUNT_SCALE, norm),
+                   budget.of("treated_profile"), "group size for publishing, profile, balance before",
+                   f"({COUNT_SCALE} for the count; features clipped to norm {norm:.4f})"),
+        VectorSpec("attrition", "treated", EXIT_STEPS, 1.0, budget.of("attrition"), "attrition",
+                   "one-hot: a person ends in one step"),
+        VectorSpec("comparator_profile", "comparator", ("count", *names), math.hypot(1.0, norm),
+                   budget.of("comparator_profile"), "comparison pool, balance before", "(1; features)"),
+        VectorSpec("comparator_moments", "comparator", names, norm, budget.of("comparator_moments"),
+                   "standard deviations, weights", "features clipped as in treated_profile", "gram"),
+        *(_levels(outcome, budget.of("comparator_levels", 1 / len(outcomes))) for outcome in outcomes),
+    ))  # fmt: skip
+
+
+def _levels(outcome: Outcome, budget: float) -> VectorSpec:
+    name, figures = f"comparator_levels.{outcome.name}", "starting level of the outcome model"
+    if outcome.kind != "number":
+        return VectorSpec(name, "comparator", ("y",), 0.5, budget, figures, "y - 1/2 for y in [0, 1]")
+    bins = tuple(f"bin {index + 1}" for index in range(LEVEL_BINS))
+    return VectorSpec(name, "comparator", bins, 1.0, budget, figures, "one-hot: a value lies in one bin")
+
+
+def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
+    part = MODEL_ROUNDS[index] / sum(MODEL_ROUNDS) / len(outcomes)
+    labels, norm = ("intercept", *names), math.hypot(1.0, radius(len(names), MODEL_NORM))
+    vectors = []
+    for outcome in outcomes:
+        curved = outcome.kind != "number"
+        extra = 0.0 if curved else budget.of("curvature", part)
+        vectors.append(VectorSpec(
+            f"score.{outcome.name}", "comparator", labels, norm, budget.of("score", part) + extra,
+            "outcome model", "residual clipped and scaled to [-1, 1], times (1; features)"))  # fmt: skip
+        if curved:
+            vectors.append(VectorSpec(
+                f"curvature.{outcome.name}", "comparator", labels, norm / 2, budget.of("curvature", part),
+                "outcome model", "sqrt(m (1 - m)) <= 1/2, times (1; features)", "gram"))  # fmt: skip
+    beta = Parameter("beta", (len(outcomes), len(labels)), -50.0, 50.0)
+    clip = Parameter("clip", (len(outcomes),), 1e-3, 1.0)
+    return RoundSpec(f"model_{index + 1}", tuple(vectors), (beta, clip))
+
+
+def _weight_parameters(count: int) -> tuple[Parameter, ...]:
+    """Weights are min(exp(tilt' u + log_scale), 1): largest 1, whatever the parameters."""
+    return Parameter("tilt", (count,), -20.0, 20.0), Parameter("log_scale", (), -60.0, 60.0)
+
+
+def _balance(number: int, names: tuple[str, ...], budget: _Budget) -> RoundSpec:
+    norm = math.hypot(1.0, radius(len(names), PROFILE_NORM))
+    vector = VectorSpec("weighted_profile", "comparator", ("weight", *names), norm,
+                        budget.of("weighted_profile", 1 / BALANCE_ROUNDS), "weights",
+                        "weight in [0, 1], times (1; features)")  # fmt: skip
+    return RoundSpec(f"balance_{number}", (vector,), _weight_parameters(len(names)))
+
+
+def pass_through_labels(outcome: Outcome) -> tuple[str, ...]:
+    """Returns the columns of an outcome's ``pass_through`` vector: what an effect is, and what of it survives."""
+    return (*(f"{effect} {clip}" for effect in effects(outcome) for clip in CLIPS), *effects(outcome),
+            *(f"square {clip}" for clip in CLIPS))  # fmt: skip
+
+
+def effects(outcome: Outcome) -> tuple[str, ...]:
+    """Returns the shapes of effect that an outcome's pass-through is worked out for.
+
+    None for a measured amount: no shape can be taken for granted there, so its residuals are clipped far out.
+    """
+    shapes = {"count": ("fewer", "scaled"), "binary": ("fewer", "more"), "days": ("none", "scaled")}
+    return shapes.get(outcome.kind, ("shifted",) if outcome.kind == "share" else ())
+
+
+def _residuals(
+    shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget
+) -> tuple[RoundSpec, ...]:
+    def vector(outcome: Outcome) -> VectorSpec:
+        columns = len(effects(outcome)) * (len(CLIPS) + 1)
+        bound = math.sqrt(columns + math.fsum(clip**4 for clip in CLIPS))
+        return VectorSpec(f"pass_through.{outcome.name}", "comparator", pass_through_labels(outcome), bound,
+                          budget.of("pass_through", 1 / len(shaped)), "residual clip, share of an effect seen",
+                          "effects in [0, 1], squares of clipped residuals in [0, clip^2]")  # fmt: skip
+
+    beta = Parameter("beta", (len(outcomes), len(names) + 1), -50.0, 50.0)
+    return (RoundSpec("residuals", tuple(vector(outcome) for outcome in shaped), (beta,)),) if shaped else ()
+
+
+def _outcome(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
+    norm = radius(len(names), PROFILE_NORM)
+    part = 1 / len(outcomes)
+    treated_bound = math.sqrt(1 + SQUARE_SCALE**2 / 4)
+    weighted_bound = math.sqrt(1 + 2 * SQUARE_SCALE**2 + WEIGHT_SCALE**2)
+
+    def sums(name: str, block: Block, labels: tuple[str, ...], bound: float, why: str) -> tuple[VectorSpec, ...]:
+        return tuple(
+            VectorSpec(f"{name}.{outcome.name}", block, labels, bound, budget.of(name, part),
+                       "estimate, interval, outcome levels", why)
+            for outcome in outcomes
+        )  # fmt: skip
+
+    return RoundSpec("outcome", (
+        VectorSpec("treated_balance", "treated", ("count", *names), math.hypot(COUNT_SCALE, norm),
+                   budget.of("treated_balance"), "group size of the estimate, balance after", "as treated_profile"),
+        *sums("treated_outcome", "treated", ("residual", "square"), treated_bound,
+              f"(r, {SQUARE_SCALE} (r^2 - 1/2)) with r in [-1, 1]"),
+        VectorSpec("comparator_weights", "comparator", ("weight", "square", *names),
+                   WEIGHT_SCALE * math.sqrt(2 + norm**2), budget.of("comparator_weights"),
+                   "effective group size, balance after", "weight in [0, 1], its square, and times the features"),
+        *sums("comparator_outcome", "comparator", ("residual", "square", "spread", "level"), weighted_bound,
+              f"(w r, {SQUARE_SCALE} (w r)^2, {SQUARE_SCALE} w r^2, {WEIGHT_SCALE} w y)"),
+    ), (Parameter("beta", (len(outcomes), len(names) + 1), -50.0, 50.0),
+        Parameter("clip", (len(outcomes),), 1e-3, 1.0), *_weight_parameters(len(names))))  # fmt: skip

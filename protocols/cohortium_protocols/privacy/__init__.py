@@ -1,0 +1,1 @@
+"""Privacy arithmetic: what a release costs, and the one place that draws noise."""
