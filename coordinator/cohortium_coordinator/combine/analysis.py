@@ -1,0 +1,173 @@
+"""The doubly robust analysis from the coordinator's side: what to ask next, and what came of it.
+
+Everything is a pure function of the released integers, so that a restarted coordinator, or anybody else who holds the
+answers, comes to the same requests and the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any
+
+from scipy.special import expit
+
+from cohortium_coordinator.combine.diagnostics import Findings
+from cohortium_coordinator.combine.estimate import (
+    Effect,
+    Weighted,
+    effect,
+    model_variance,
+    read_weights,
+    sampling_variance,
+)
+from cohortium_coordinator.combine.outcome_model import OutcomeModel, plain_curvature, start, stepped
+from cohortium_coordinator.combine.profile import Means, Profile, means, pooled, read_profile
+from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, ResidualClip, choose
+from cohortium_coordinator.combine.statement import study_result
+from cohortium_coordinator.combine.sums import Answers, NoisySum, national_sums
+from cohortium_coordinator.combine.tilt import Tilt, first_tilt, retilted
+from cohortium_coordinator.result import NodeStatus, StudyResult
+from cohortium_protocols.doubly_robust import BALANCE_ROUNDS, CLIPS, COUNT_SCALE, MODEL_ROUNDS, effects
+from cohortium_protocols.plan import Outcome, Plan
+from cohortium_protocols.schedules import schedule
+
+Sums = Mapping[str, NoisySum]
+_MODELS = tuple(f"model_{index + 1}" for index in range(len(MODEL_ROUNDS)))
+_BALANCES = tuple(f"balance_{index + 1}" for index in range(BALANCE_ROUNDS))
+
+
+class Analysis:
+    """One plan's analysis."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.schedule = schedule(plan)
+
+    @property
+    def rounds(self) -> tuple[str, ...]:
+        """The names of the rounds, in order."""
+        return tuple(spec.name for spec in self.schedule.rounds)
+
+    def parameters(self, round_name: str, answers: Answers) -> dict[str, Any]:
+        """Returns the numbers that the round's request carries, from the answers of the rounds before it."""
+        wanted = self.schedule.round(round_name).parameters
+        known = _Known(self, answers, before=round_name)
+        return {parameter.name: known.parameter(parameter.name) for parameter in wanted}
+
+    def result(
+        self,
+        answers: Answers,
+        *,
+        created: str,
+        nodes: tuple[NodeStatus, ...],
+        bounds_from_data: bool = False,
+        truth: Mapping[str, float] | None = None,
+    ) -> StudyResult:
+        """Returns the study's result from the answers of every round.
+
+        A round's answers are those that its successor's parameters were worked out from. When nodes were lost on the
+        way, models keep what those nodes taught, and everything estimated is of the last round's nodes alone.
+
+        Args:
+            answers: every round's.
+            created: ISO date and time of the report.
+            nodes: what became of each node.
+            bounds_from_data: whether bounds were read from the data, so that nothing here is private.
+            truth: the true effects, in simulations.
+        """
+        known = _Known(self, answers, before=None)
+        findings = known.findings()
+        return study_result(self.plan, self.schedule, findings, created=created, nodes=nodes,
+                            bounds_from_data=bounds_from_data, truth=truth)  # fmt: skip
+
+
+class _Known:
+    """What the answers so far say, worked out on demand."""
+
+    def __init__(self, analysis: Analysis, answers: Answers, before: str | None) -> None:
+        rounds = analysis.rounds
+        self.analysis = analysis
+        self.plan = analysis.plan
+        self.done = rounds if before is None else rounds[: rounds.index(before)]
+        self._sums = {name: national_sums(analysis.schedule.round(name), answers) for name in self.done}
+        self._answers = answers
+        if self.done:
+            self.nodes = len(answers[self.done[-1]])
+            self.profile: Profile = read_profile(self.sums("profile"))
+            self.models = [self._model(k) for k in range(len(self.plan.outcomes))]
+            self.tilt = self._tilt()
+
+    def sums(self, round_name: str) -> Sums:
+        return self._sums[round_name]
+
+    def parameter(self, name: str) -> Any:
+        if name == "beta":
+            return [model.beta.tolist() for model in self.models]
+        if name == "clip":
+            last = _BALANCES[-1] in self.done
+            return [self.clip(k).clip if last else model.clip for k, model in enumerate(self.models)]
+        return self.tilt.tilt.tolist() if name == "tilt" else self.tilt.log_scale
+
+    def _model(self, k: int) -> OutcomeModel:
+        outcome, profile = self.plan.outcomes[k], self.profile
+        model = start(outcome, self.sums("profile")[f"comparator_levels.{outcome.name}"], profile)
+        for name in (name for name in _MODELS if name in self.done):
+            sums = self.sums(name)
+            curvature = sums.get(f"curvature.{outcome.name}") or plain_curvature(model, profile)
+            model = stepped(model, sums[f"score.{outcome.name}"], curvature, profile.comparators.n)
+        return model
+
+    def _tilt(self) -> Tilt:
+        weighted = (self.sums(name)["weighted_profile"] for name in _BALANCES if name in self.done)
+        return reduce(lambda tilt, sums: retilted(tilt, sums, self.profile), weighted, first_tilt(self.profile))
+
+    def clip(self, k: int) -> ResidualClip:
+        """Returns the residual clip of an outcome, chosen for what sampling and noise will cost."""
+        outcome, model = self.plan.outcomes[k], self.models[k]
+        if not effects(outcome):
+            return ResidualClip(model.clip, 1.0, 0.0, 0.0) if self.plan.privacy.noise else UNCLIPPED
+        released = self.sums("residuals")[f"pass_through.{outcome.name}"]
+        level = float(expit(model.beta[0]))
+        return choose(outcome, released, people=self.profile.comparators.n, level=level, price=self._price(outcome))
+
+    def _price(self, outcome: Outcome) -> Price:
+        """Returns what sampling, and the noise of the last round, will cost the estimate of an outcome."""
+        last, comparators = self.analysis.schedule.round("outcome"), self.profile.comparators.n
+        sizes = {"treated_outcome": self.profile.treated.n, "comparator_outcome": comparators / self.tilt.largest}
+        vectors = ((last.vector(f"{family}.{outcome.name}"), size) for family, size in sizes.items())
+        noise = sum(self.nodes * (vector.sigma / vector.grid / size) ** 2 for vector, size in vectors)
+        return Price(1 / self.profile.treated.n + 2 * self.tilt.largest / comparators, noise)
+
+    def _residual_square(self, k: int) -> float:
+        """Returns the comparators' mean squared residual."""
+        outcome, model = self.plan.outcomes[k], self.models[k]
+        if not effects(outcome):
+            return model.spread**2
+        squares = self.sums("residuals")[f"pass_through.{outcome.name}"].values[-len(CLIPS) :]
+        return max(float(squares[-1]) / self.profile.comparators.n, 1e-6)
+
+    def findings(self) -> Findings:
+        """Returns everything that the report is made from, about the nodes of the last round."""
+        first = self.analysis.schedule.round("profile")
+        last = {"profile": {node: self._answers["profile"][node] for node in self._answers["outcome"]}}
+        opening, closing = national_sums(first, last), self.sums("outcome")
+        profile = read_profile(opening)
+        second = means(closing["treated_balance"], COUNT_SCALE)
+        weighted = read_weights(closing["comparator_weights"])
+        outcomes = range(len(self.plan.outcomes))
+        effects = [self._effect(k, pooled(profile.treated, second), second, weighted) for k in outcomes]
+        return Findings(profile, second, weighted, effects, [self.clip(k) for k in outcomes], opening["attrition"])
+
+    def _effect(self, k: int, best: Means, second: Means, weighted: Weighted) -> Effect:
+        outcome, sums = self.plan.outcomes[k], self.sums("outcome")
+        comparators = sums[f"comparator_outcome.{outcome.name}"]
+        doubt = model_variance(
+            self.models[k],
+            float(expit(self.models[k].beta[0])),
+            best.mean - weighted.means.mean,
+            best.noise + weighted.means.noise,
+            sampling_variance(self.models[k], self.profile, self._residual_square(k)),
+        )
+        return effect(sums[f"treated_outcome.{outcome.name}"], comparators, count=second, weighted=weighted,
+                      clip=self.clip(k), model_variance=doubt)  # fmt: skip

@@ -1,0 +1,155 @@
+"""The effect on the people helped (ATT) from residual sums, with an interval that includes the noise.
+
+tau = (sum_t r / n_t - sum_c w r / sum_c w) / kappa: a doubly robust (augmented) estimate, for it is right when either
+the outcome model or the weights are (Robins, Rotnitzky and Zhao 1994; for the ATT, Zhao and Percival 2017).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+from scipy.stats import norm
+
+from cohortium_coordinator.combine.outcome_model import OutcomeModel
+from cohortium_coordinator.combine.profile import Means, Profile
+from cohortium_coordinator.combine.residual_clip import ResidualClip
+from cohortium_coordinator.combine.sums import Array, NoisySum
+from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
+
+Z95 = float(norm.ppf(0.975))
+_PRIOR_CV = 0.4
+"""How well the comparators' residual variance foretells that of the people helped."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One outcome's estimate, in units of y (the outcome scaled to [0, 1]).
+
+    Attributes:
+        estimate: tau.
+        low, high: 95 % interval (Fieller's, for the treated count is noisy too).
+        variance: total.
+        noise: the part of the variance that privacy noise adds.
+        comparison: weighted mean outcome of the comparators.
+        sampling: the part that shrinks as 1 / n_t when more people are helped.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    variance: float
+    noise: float
+    comparison: float
+    sampling: float
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """The weighted comparators.
+
+    Attributes:
+        total: sum of weights (each at most 1).
+        total_noise: variance of the noise in it.
+        effective: Kish's effective number of people.
+        means: their size (``total``) and mean features.
+    """
+
+    total: float
+    total_noise: float
+    effective: float
+    means: Means
+
+
+def read_weights(released: NoisySum) -> Weighted:
+    """Returns the weighted comparators of the outcome round."""
+    values, noise = released.values / WEIGHT_SCALE, released.noise / WEIGHT_SCALE**2
+    total = max(float(values[0]), 1.0)
+    square = float(np.clip(values[1], total * 1e-3, total))
+    mean = values[2:] / total
+    spread = noise / total**2 * (1 + float(np.mean(mean**2)))
+    return Weighted(total, noise, total**2 / square, Means(total, noise, mean, spread))
+
+
+def effect(
+    treated: NoisySum,
+    comparators: NoisySum,
+    *,
+    count: Means,
+    weighted: Weighted,
+    clip: ResidualClip,
+    model_variance: float,
+) -> Effect:
+    """Returns the estimate of one outcome.
+
+    Args:
+        treated: sums of (r, 0.4 (r^2 - 1/2)) over the people helped.
+        comparators: sums of (w r, 0.4 (w r)^2, 0.4 w r^2, w y / 2).
+        count: the outcome round's own count of the people helped.
+        weighted: the weighted comparators.
+        clip: the residual clip and its pass-through.
+        model_variance: what the outcome model's uncertainty adds where balance is not perfect, in units of y squared.
+    """
+    n, total = count.n, weighted.total
+    ratio, compared = float(treated.values[0]) / n, float(comparators.values[0]) / total
+    spread = _spread(treated, comparators, count, weighted)
+    scale = clip.clip / clip.pass_through
+    square = float(np.clip(comparators.values[1] / SQUARE_SCALE, 1e-9 * total, total))
+    comparison_sampling = square / total**2
+    comparison_noise = (comparators.noise + compared**2 * weighted.total_noise) / total**2
+    tau = scale * (ratio - compared)
+    blur = tau**2 * (clip.half_range**2 / 3 + clip.noise) / clip.pass_through**2
+    rest = comparison_sampling + comparison_noise + (model_variance + blur) / scale**2 + spread / n
+    low, high = _fieller(ratio, n, treated.noise, count.n_noise, rest)
+    noise = treated.noise / n**2 + ratio**2 * count.n_noise / n**2 + comparison_noise
+    variance = scale**2 * (noise + rest - comparison_noise)
+    level = float(comparators.values[3]) / WEIGHT_SCALE / total
+    ends = scale * (low - compared), scale * (high - compared)
+    return Effect(tau, ends[0], ends[1], variance, scale**2 * noise, level, scale**2 * spread / n)
+
+
+def _spread(treated: NoisySum, comparators: NoisySum, count: Means, weighted: Weighted) -> float:
+    """Returns the variance of r among the people helped: the comparators', moved to the noisy one by its precision."""
+    total = weighted.total
+    prior = float(comparators.values[2]) / SQUARE_SCALE / total - (float(comparators.values[0]) / total) ** 2
+    prior = float(np.clip(prior, 1e-5, 1.0))
+    seen = (float(treated.values[1]) / SQUARE_SCALE + count.n / 2) / count.n - (float(treated.values[0]) / count.n) ** 2
+    noise = (treated.noise / SQUARE_SCALE**2 + count.n_noise / 4) / count.n**2 + 2 * prior**2 / count.n
+    prior_variance = (_PRIOR_CV * prior) ** 2 + comparators.noise / SQUARE_SCALE**2 / total**2
+    share = prior_variance / (prior_variance + noise)
+    return float(max(prior + share * (seen - prior), prior / 4))
+
+
+def _fieller(ratio: float, n: float, sum_noise: float, count_noise: float, rest: float) -> tuple[float, float]:
+    """Returns the ends of Fieller's interval of sum / n, where both carry noise and ``rest`` is other variance."""
+    a = n * n - Z95**2 * count_noise
+    if a <= 0:
+        return -math.inf, math.inf
+    middle = ratio * n * n / a
+    under = middle**2 - (ratio**2 * n * n - Z95**2 * (sum_noise + n * n * rest)) / a
+    half = math.sqrt(max(under, 0.0))
+    return middle - half, middle + half
+
+
+def model_variance(model: OutcomeModel, level: float, gap: Array, gap_noise: float, sampling: Array) -> float:
+    """Returns (u_t - u_w)' Var(beta) (u_t - u_w) on the scale of y, less what noise alone adds to the gap.
+
+    Args:
+        model: coefficients and the uncertainty noise leaves in them.
+        level: mean outcome, where the logit's slope is taken.
+        gap: (p,) mean features of the people helped less those of the weighted comparators.
+        gap_noise: variance of the noise in each.
+        sampling: (p, p) sampling variance of the slopes.
+    """
+    beta = model.covariance[1:, 1:] + sampling
+    raw = float(gap @ beta @ gap)
+    believed = max(raw - gap_noise * float(np.trace(beta)), raw / 4)
+    return (level * (1 - level)) ** 2 * believed
+
+
+def sampling_variance(model: OutcomeModel, profile: Profile, residual_square: float) -> Array:
+    """Returns the slopes' sampling variance: residual variance over (m (1 - m))^2, times S^-1 / n."""
+    m = float(expit(model.beta[0]))
+    return residual_square / (m * (1 - m)) ** 2 * np.linalg.inv(profile.covariance) / profile.comparators.n

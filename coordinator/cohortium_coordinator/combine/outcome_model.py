@@ -1,0 +1,96 @@
+"""The outcome model, learnt from comparators in noisy Newton steps.
+
+A fractional logit m(u) = expit(beta_0 + beta' u) (Papke and Wooldridge 1996). Every step is also a Kalman update:
+what a noisy gradient says is weighed against what is known already, so that with many comparators a step is Newton's,
+and with few the coefficients stay near where they were instead of following the noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit, logit
+
+from cohortium_coordinator.combine.profile import Profile
+from cohortium_coordinator.combine.sums import Array, NoisySum, floored
+from cohortium_protocols.doubly_robust import LEVEL_BINS
+from cohortium_protocols.plan import Outcome
+
+FAR_OUT = 3.5
+"""Residuals of a measured amount are clipped at this many times its spread."""
+_LONGEST_STEP = 1.5
+_SLOPE_PRIOR = 0.5
+_AMOUNT_PRIOR = 0.35
+"""Prior standard deviation of a slope: on the logit scale; for measured amounts, in standard deviations of y."""
+_CURVED = 0.25
+"""Share of a step's length that the next step doubts, for the model is not quadratic."""
+
+
+@dataclass(frozen=True)
+class OutcomeModel:
+    """What is known of one outcome's model.
+
+    Attributes:
+        beta: (1 + p,) intercept and slopes on the logit scale.
+        covariance: (1 + p, 1 + p) uncertainty that the noise leaves in them.
+        clip: bound on a residual in the gradient, in units of y.
+        spread: about the standard deviation of y, or its largest possible value where the whole range is used.
+    """
+
+    beta: Array
+    covariance: Array
+    clip: float
+    spread: float
+
+
+def start(outcome: Outcome, levels: NoisySum, profile: Profile) -> OutcomeModel:
+    """Returns the model with the overall level alone, and no slopes."""
+    count = len(profile.comparators.mean)
+    if outcome.kind == "number":
+        level, spread = _located(levels.values)
+        clip, slope = min(FAR_OUT * spread, 1.0), _AMOUNT_PRIOR * spread / (level * (1 - level))
+    else:
+        level = 0.5 + float(levels.values[0]) / profile.comparators.n
+        clip, slope, spread = 1.0, _SLOPE_PRIOR, 0.5
+    least = max(1e-4, 2 * np.sqrt(levels.noise) / profile.comparators.n)
+    beta = np.zeros(1 + count)
+    beta[0] = float(logit(np.clip(level, least, 1 - least)))
+    return OutcomeModel(beta, np.diag([1.0, *[slope**2] * count]), clip, spread)
+
+
+def _located(histogram: Array) -> tuple[float, float]:
+    """Returns the middle of a noisy histogram on [0, 1], and its spread: half of the middle 70 %, about one sd."""
+    share = np.cumsum(np.maximum(histogram, 0.0))
+    share = share / max(float(share[-1]), 1.0)
+    edges = np.linspace(0, 1, LEVEL_BINS + 1)
+    low, middle, high = np.interp([0.15, 0.5, 0.85], [0.0, *share], edges)
+    spread = max((high - low) / 2, 0.5 / LEVEL_BINS)
+    return float(np.clip(middle, 0.02, 0.98)), float(spread)
+
+
+def plain_curvature(model: OutcomeModel, profile: Profile) -> NoisySum:
+    """Returns the curvature at the intercept from the profile's moments: good where m (1 - m) hardly varies."""
+    m = float(expit(model.beta[0]))
+    n, mean = profile.comparators.n, profile.comparators.mean
+    second = profile.covariance + np.outer(mean, mean)
+    return NoisySum(n * m * (1 - m) * np.block([[np.ones((1, 1)), mean[None]], [mean[:, None], second]]), 0.0)
+
+
+def stepped(model: OutcomeModel, score: NoisySum, curvature: NoisySum, people: float) -> OutcomeModel:
+    """Returns the model after one noisy Newton step.
+
+    Args:
+        model: what was known.
+        score: sum of clipped residuals, as shares of the clip, times (1, features), at the model's beta.
+        curvature: sum of m (1 - m) times the outer products of (1, features), there.
+        people: number of comparators.
+    """
+    width = len(model.beta)
+    noise = max(score.noise * model.clip**2, 1e-6 * people)
+    h = floored(curvature.values, max(0.9 * float(np.sqrt(curvature.noise * width)), 1e-6 * people))
+    posterior = np.linalg.inv(np.linalg.inv(model.covariance) + h @ h / noise)
+    step = posterior @ h @ (score.values * model.clip) / noise
+    step = step * min(1.0, _LONGEST_STEP / max(float(np.linalg.norm(step)), 1e-12))
+    doubt = np.diag((_CURVED * step) ** 2)
+    return replace(model, beta=np.clip(model.beta + step, -40, 40), covariance=posterior + doubt)

@@ -1,0 +1,91 @@
+"""Where to clip residuals, and what share of an effect is still seen after it.
+
+A tighter clip needs less noise but hides part of the effect. Comparators tell how much: for each shape of effect, the
+share that survives. The clip is the one whose corrected estimate is expected to be most exact (statistics.md, "clip
+with a known pass-through"); the correction assumes that the effect has one of these shapes, and the report says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cohortium_coordinator.combine.sums import Array, NoisySum
+from cohortium_protocols.doubly_robust import CLIPS, effects
+from cohortium_protocols.plan import Outcome
+
+_LEAST = 0.6
+_EFFECT = 0.3
+"""An effect of 30 % of the level is what the doubt about its shape is measured on."""
+_UNSEEN = 0.2
+"""Share of the unseen part of an effect that is doubted even where all shapes agree."""
+
+
+@dataclass(frozen=True)
+class ResidualClip:
+    """The chosen clip.
+
+    Attributes:
+        clip: in units of y, the outcome scaled to [0, 1].
+        pass_through: kappa, the share of an effect that survives: the middle of the shapes.
+        half_range: half the distance between the shapes, and an allowance for shapes not thought of.
+        noise: variance of the noise in kappa.
+    """
+
+    clip: float
+    pass_through: float
+    half_range: float
+    noise: float
+
+
+UNCLIPPED = ResidualClip(1.0, 1.0, 0.0, 0.0)
+"""The whole range of the outcome: nothing is hidden and nothing is corrected; always possible."""
+
+
+def choose(outcome: Outcome, released: NoisySum, *, people: float, level: float, price: Price) -> ResidualClip:
+    """Returns the clip with the smallest expected error.
+
+    Args:
+        outcome: whose residuals.
+        released: the ``pass_through`` vector.
+        people: comparators.
+        level: mean of y.
+        price: what sampling and noise cost at a given clip.
+    """
+    shapes = len(effects(outcome))
+    numerators = released.values[: shapes * len(CLIPS)].reshape(shapes, len(CLIPS))
+    wholes = np.maximum(released.values[shapes * len(CLIPS) :][:shapes], 1.0)
+    squares = np.maximum(released.values[-len(CLIPS) :] / people, 1e-6)
+    if price.noise == 0:
+        return UNCLIPPED
+    kappa = np.minimum(np.maximum.accumulate(numerators / wholes[:, None], axis=1), 1.0)
+    noise = released.noise * float(np.max((1 + 1) / wholes**2))
+    options = [_option(index, kappa[:, index], noise) for index in range(len(CLIPS))]
+    return min(
+        (option for option in options if option.clip == 1.0 or option.pass_through >= _LEAST),
+        key=lambda option: price.error(option, float(squares[CLIPS.index(option.clip)]), level),
+    )
+
+
+def _option(index: int, kappa: Array, noise: float) -> ResidualClip:
+    if CLIPS[index] == 1.0:
+        return UNCLIPPED
+    low, high = float(kappa.min()), float(kappa.max())
+    middle = (low + high) / 2
+    return ResidualClip(CLIPS[index], middle, (high - low) / 2 + _UNSEEN * (1 - middle), noise)
+
+
+@dataclass(frozen=True)
+class Price:
+    """The variance of the uncorrected estimate at a clip c: spread * E r^2 + noise * c^2, in units of y squared."""
+
+    spread: float
+    noise: float
+
+    def error(self, option: ResidualClip, square: float, level: float) -> float:
+        """Returns the expected squared error of the corrected estimate; infinite where the shape matters too much."""
+        variance = (self.spread * square + self.noise * option.clip**2) / option.pass_through**2
+        doubt = _EFFECT * level * option.half_range / option.pass_through
+        blur = (_EFFECT * level) ** 2 * option.noise
+        return float(np.inf) if doubt > 0.3 * np.sqrt(variance) and option.clip < 1 else variance + doubt**2 + blur

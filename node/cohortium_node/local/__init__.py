@@ -1,0 +1,1 @@
+"""The node's statistics: arrays in, exact integer vectors out; no noise, no files, no clock."""
