@@ -6,7 +6,8 @@ Learn what can be learnt from comparators first; ask the treated for as little a
 2. ``model_1`` to ``model_4``: Newton steps of an outcome model (fractional logit) on comparators.
 3. ``balance_1``, ``balance_2``: how the weighted comparators look, to improve the weights.
 4. ``residuals``: how much of an effect survives clipping the residuals, on comparators (not for measured amounts).
-5. ``outcome``: residual sums of both sides, and an independent second profile to judge balance by.
+5. ``recalibration``: what clipped residuals average to at every level of expectation, on comparators (likewise).
+6. ``outcome``: residual sums of both sides, and an independent second profile to judge balance by.
 
 Each block has its own account of the whole budget; the shares below add up to one for each.
 """
@@ -33,13 +34,21 @@ WEIGHT_SCALE = 0.5
 """Sums of weights, squared weights and weighted levels are released at half scale beside the weighted residuals."""
 CLIPS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
 """Residual clips to choose from, as shares of the outcome's range."""
+KNOTS = 16
+"""Levels of expectation at which clipped residuals are made to average zero."""
 LEVEL_BINS = 24
 """Bins of the histogram that tells where a measured amount lies in its range."""
 
-TREATED_SHARES = {"treated_profile": 0.13, "attrition": 0.02, "treated_balance": 0.10, "treated_outcome": 0.75}
+TREATED_SHARES = {
+    "treated_profile": 0.13,
+    "attrition": 0.02,
+    "treated_balance": 0.10,
+    "treated_outcome": 0.75,
+}
 COMPARATOR_SHARES = {
-    "comparator_profile": 0.08, "comparator_levels": 0.03, "comparator_moments": 0.12, "score": 0.27, "curvature": 0.07,
-    "weighted_profile": 0.05, "pass_through": 0.08, "comparator_weights": 0.05, "comparator_outcome": 0.25,
+    "comparator_profile": 0.08, "comparator_levels": 0.03, "comparator_moments": 0.10, "score": 0.22, "curvature": 0.06,
+    "weighted_profile": 0.05, "pass_through": 0.06, "residual_means": 0.09, "comparator_weights": 0.05,
+    "comparator_outcome": 0.26,
 }  # fmt: skip
 
 
@@ -141,15 +150,40 @@ def effects(outcome: Outcome) -> tuple[str, ...]:
 def _residuals(
     shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget
 ) -> tuple[RoundSpec, ...]:
-    def vector(outcome: Outcome) -> VectorSpec:
-        columns = len(effects(outcome)) * (len(CLIPS) + 1)
-        bound = math.sqrt(columns + math.fsum(clip**4 for clip in CLIPS))
-        return VectorSpec(f"pass_through.{outcome.name}", "comparator", pass_through_labels(outcome), bound,
-                          budget.of("pass_through", 1 / len(shaped)), "residual clip, share of an effect seen",
-                          "effects in [0, 1], squares of clipped residuals in [0, clip^2]")  # fmt: skip
+    """Returns the two rounds about clipped residuals, when there are outcomes whose residuals are clipped close."""
+    if not shaped:
+        return ()
+    beta, clip, knots, _ = _residual_parameters(outcomes, names)
+    part = 1 / len(shaped)
+    survives = tuple(_pass_through(outcome, budget.of("pass_through", part)) for outcome in shaped)
+    averages = tuple(_residual_means(outcome, budget.of("residual_means", part)) for outcome in shaped)
+    return RoundSpec("residuals", survives, (beta,)), RoundSpec("recalibration", averages, (beta, clip, knots))
 
-    beta = Parameter("beta", (len(outcomes), len(names) + 1), -50.0, 50.0)
-    return (RoundSpec("residuals", tuple(vector(outcome) for outcome in shaped), (beta,)),) if shaped else ()
+
+def _pass_through(outcome: Outcome, budget: float) -> VectorSpec:
+    # "fewer" needs y = 1 and "more" needs y = 0, so that one person of a yes/no outcome fills one of them only
+    columns = (1 if outcome.kind == "binary" else len(effects(outcome))) * (len(CLIPS) + 1)
+    bound = math.sqrt(columns + math.fsum(clip**4 for clip in CLIPS))
+    return VectorSpec(f"pass_through.{outcome.name}", "comparator", pass_through_labels(outcome), bound, budget,
+                      "residual clip, share of an effect seen",
+                      "effects in [0, 1], squares of clipped residuals in [0, clip^2]")  # fmt: skip
+
+
+def _residual_means(outcome: Outcome, budget: float) -> VectorSpec:
+    labels = tuple(f"{what} {knot + 1}" for what in ("people", "residual") for knot in range(KNOTS))
+    return VectorSpec(f"residual_means.{outcome.name}", "comparator", labels, math.sqrt(2), budget, "residuals",
+                      "one-hot by expectation, times (1, r) with r in [-1, 1]")  # fmt: skip
+
+
+def _residual_parameters(outcomes: tuple[Outcome, ...], names: tuple[str, ...]) -> tuple[Parameter, ...]:
+    """Residuals are clip((y - m) / clip) less the offset at m's level, clipped to [-1, 1] again."""
+    count = len(outcomes)
+    return (
+        Parameter("beta", (count, len(names) + 1), -50.0, 50.0),
+        Parameter("clip", (count,), 1e-3, 1.0),
+        Parameter("knots", (count, KNOTS), -500.0, 500.0),
+        Parameter("offsets", (count, KNOTS), -1.0, 1.0),
+    )
 
 
 def _outcome(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
@@ -158,7 +192,9 @@ def _outcome(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Bud
     treated_bound = math.sqrt(1 + SQUARE_SCALE**2 / 4)
     weighted_bound = math.sqrt(1 + 2 * SQUARE_SCALE**2 + WEIGHT_SCALE**2)
 
-    def sums(name: str, block: Block, labels: tuple[str, ...], bound: float, why: str) -> tuple[VectorSpec, ...]:
+    def sums(
+        name: str, block: Block, labels: tuple[str, ...], bound: float, why: str
+    ) -> tuple[VectorSpec, ...]:
         return tuple(
             VectorSpec(f"{name}.{outcome.name}", block, labels, bound, budget.of(name, part),
                        "estimate, interval, outcome levels", why)
@@ -175,5 +211,4 @@ def _outcome(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Bud
                    "effective group size, balance after", "weight in [0, 1], its square, and times the features"),
         *sums("comparator_outcome", "comparator", ("residual", "square", "spread", "level"), weighted_bound,
               f"(w r, {SQUARE_SCALE} (w r)^2, {SQUARE_SCALE} w r^2, {WEIGHT_SCALE} w y)"),
-    ), (Parameter("beta", (len(outcomes), len(names) + 1), -50.0, 50.0),
-        Parameter("clip", (len(outcomes),), 1e-3, 1.0), *_weight_parameters(len(names))))  # fmt: skip
+    ), (*_residual_parameters(outcomes, names), *_weight_parameters(len(names))))  # fmt: skip

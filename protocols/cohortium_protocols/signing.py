@@ -99,11 +99,15 @@ class SigningKey:
         except (OSError, ValueError) as error:
             raise StorageError(
                 f"The signing key {path} cannot be read.",
-                why=error.strerror or str(error) if isinstance(error, OSError) else "it is not a PEM private key",
+                why=error.strerror or str(error)
+                if isinstance(error, OSError)
+                else "it is not a PEM private key",
                 do="check the path and its permissions, or make a key with the `key make` command",
             ) from error
         if not isinstance(private, Ed25519PrivateKey):
-            raise StorageError(f"The signing key {path} is not an Ed25519 key.", do="make one with `key make`")
+            raise StorageError(
+                f"The signing key {path} is not an Ed25519 key.", do="make one with `key make`"
+            )
         return cls(private)
 
     def save(self, path: Path) -> None:
@@ -144,10 +148,14 @@ class Envelope:
     signature: bytes
 
     @classmethod
-    def sign(cls, kind: str, study: str, sender: str, recipient: str, content: Any, key: SigningKey) -> Envelope:
+    def sign(
+        cls, kind: str, study: str, sender: str, recipient: str, content: Any, key: SigningKey
+    ) -> Envelope:
         """Returns the envelope of a plain JSON value, signed."""
         body = canonical_bytes(content)
-        return cls(kind, study, sender, recipient, body, key.sign(_signed(kind, study, sender, recipient, body)))
+        return cls(
+            kind, study, sender, recipient, body, key.sign(_signed(kind, study, sender, recipient, body))
+        )
 
     def verified(self, keys: Mapping[str, VerifyKey]) -> Envelope:
         """Returns this envelope when its sender is pinned and its signature fits.
@@ -185,7 +193,9 @@ class Envelope:
         """Returns the envelope as it travels and as it is kept."""
         fields = {"kind": self.kind, "study": self.study, "sender": self.sender, "recipient": self.recipient}
         encoded = {"body": self.body, "signature": self.signature}
-        return canonical_bytes(fields | {name: base64.b64encode(value).decode() for name, value in encoded.items()})
+        return canonical_bytes(
+            fields | {name: base64.b64encode(value).decode() for name, value in encoded.items()}
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Envelope:
@@ -200,10 +210,15 @@ class Envelope:
             if not isinstance(fields, dict) or set(fields) != names:
                 raise ValueError("fields")
             texts = [str(fields[name]) for name in _FIELDS[:-1]]
-            body, signature = (base64.b64decode(fields[name], validate=True) for name in ("body", "signature"))
+            body, signature = (
+                base64.b64decode(fields[name], validate=True) for name in ("body", "signature")
+            )
         except (ValueError, TypeError, UnicodeDecodeError) as error:
             raise SignatureError("A message that arrived is not a signed envelope.") from error
-        return cls(texts[0], texts[1], texts[2], texts[3], body, signature)
+        envelope = cls(texts[0], texts[1], texts[2], texts[3], body, signature)
+        if envelope.to_bytes() != data:
+            raise SignatureError("A message that arrived is not a signed envelope.", why="it is not in canonical form")
+        return envelope
 
 
 def _signed(kind: str, study: str, sender: str, recipient: str, body: bytes) -> bytes:

@@ -163,5 +163,6 @@ class Schedule:
     def declaration(self) -> list[dict[str, Any]]:
         """Returns what is signed, shown to the custodian and approved: a list of rounds with their vectors."""
         return [
-            {"round": spec.name, "vectors": [vector.declaration() for vector in spec.vectors]} for spec in self.rounds
+            {"round": spec.name, "vectors": [vector.declaration() for vector in spec.vectors]}
+            for spec in self.rounds
         ]
