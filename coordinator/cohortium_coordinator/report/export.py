@@ -1,0 +1,207 @@
+"""A result as JSON (every figure, published schema), as tidy CSV, and as files on disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cohortium_coordinator.report import disclosure
+from cohortium_coordinator.result import AttritionStep, OutcomeEstimate, StudyResult
+from cohortium_protocols.errors import InputError, StorageError
+
+COLUMNS = ("section", "name", "measure", "value", "low", "high", "unit")
+SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+STUDY_MEASURES = (
+    "title",
+    "question",
+    "plan_digest",
+    "method",
+    "comparison",
+    "estimand",
+    "published",
+    "not_published_because",
+)
+OUTCOME_MEASURES = (
+    "p_value",
+    "significant",
+    "primary",
+    "better",
+    "kind",
+    "noise_share",
+    "pass_through",
+    "clipped_share",
+)
+PRIVACY_MEASURES = (
+    "noise",
+    "bounds_from_data",
+    "aggregation",
+    "epsilon",
+    "delta",
+    "mu",
+    "epsilon_membership",
+    "epsilon_known_member",
+)
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+Figure = str | int | float | bool | None
+Row = tuple[str, str, str, Figure, Figure, Figure, str]
+
+
+def to_json(result: StudyResult) -> str:
+    """The whole result as JSON: amounts per person, counts noisy and unrounded, `published` beside them."""
+    return result.model_dump_json(indent=2) + "\n"
+
+
+def schema_text() -> str:
+    """The JSON Schema of `to_json`, as it is kept in `docs/reference/report.schema.json`."""
+    schema = {"$schema": SCHEMA_DIALECT, **StudyResult.model_json_schema(mode="serialization")}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_result(path: Path) -> StudyResult:
+    """The result a report was written from.
+
+    Raises:
+        InputError: the file cannot be read, or is not a report of a format this version knows.
+    """
+    try:
+        return StudyResult.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read", why=str(error.strerror), do="check the path") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(
+            f"{path}: not a report of format 1",
+            why=f"{place}: {first['msg']}",
+            do="give a report.json as Cohortium wrote it",
+        ) from error
+
+
+def to_csv(result: StudyResult) -> str:
+    """One figure a row, amounts per person. Counts and means follow the disclosure rules of the page."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_cell(figure) for figure in row] for row in _rows(result))
+    return stream.getvalue()
+
+
+def _cell(figure: Figure) -> str | int | float:
+    """A cell no spreadsheet takes for a formula; truth values as "yes" and "no"."""
+    if figure is None:
+        return ""
+    if isinstance(figure, bool):
+        return "yes" if figure else "no"
+    if isinstance(figure, str) and figure.startswith(FORMULA_STARTS):
+        return f"'{figure}"
+    return figure
+
+
+def _rows(result: StudyResult) -> Iterator[Row]:
+    yield from _study(result)
+    section = "outcomes" if result.published else "outcomes, not published"
+    for outcome in result.outcomes:
+        yield from _outcome(section, outcome)
+    for name, true in (result.truth or {}).items():
+        yield ("truth of the simulation", name, "effect", true, None, None, "per person")
+    yield from _groups(result)
+    yield from _attrition(result)
+    yield from _privacy(result)
+
+
+def _study(result: StudyResult) -> Iterator[Row]:
+    yield ("study", result.study, "created", result.created.isoformat(), None, None, "")
+    for measure in STUDY_MEASURES:
+        yield ("study", result.study, measure, getattr(result, measure), None, None, "")
+    for node in result.nodes:
+        yield ("nodes", node.name, "status", node.status, None, None, "")
+        yield ("nodes", node.name, "rounds answered", node.rounds_answered, None, None, "rounds")
+
+
+def _outcome(section: str, outcome: OutcomeEstimate) -> Iterator[Row]:
+    unit = f"{outcome.unit} per person"
+    yield (section, outcome.name, "effect", outcome.estimate, outcome.low, outcome.high, unit)
+    for measure in ("se", "clip_low", "clip_high", "residual_clip"):
+        yield (section, outcome.name, measure, getattr(outcome, measure), None, None, unit)
+    for group, people in (("treated", outcome.n_treated), ("compared", outcome.n_compared)):
+        yield (section, outcome.name, f"n_{group}", disclosure.figure(people, "people"), None, None, "people")
+    for group, people in (("treated", outcome.n_treated), ("comparison", outcome.n_compared)):
+        shown = disclosure.mean_may_be_shown(people)
+        mean = getattr(outcome, f"{group}_mean") if shown else disclosure.SUPPRESSED
+        yield (section, outcome.name, f"{group}_mean", mean, None, None, unit)
+    for measure in OUTCOME_MEASURES:
+        yield (section, outcome.name, measure, getattr(outcome, measure), None, None, "")
+    yield (section, outcome.name, "people_needed", outcome.people_needed, None, None, "people")
+
+
+def _groups(result: StudyResult) -> Iterator[Row]:
+    for balance in result.balance:
+        yield ("balance", balance.covariate, "smd_before", balance.smd_before, None, None, "sd")
+        yield ("balance", balance.covariate, "smd_after", balance.smd_after, balance.low, balance.high, "sd")
+        yield ("balance", balance.covariate, "state", balance.state, None, None, "")
+        yield ("balance", balance.covariate, "mandatory", balance.mandatory, None, None, "")
+    for row in result.profile:
+        for measure in ("treated", "comparison_before", "comparison_after"):
+            yield ("profile", row.covariate, measure, getattr(row, measure), None, None, row.unit)
+    for check in result.checks:
+        value = None if check.value is None else disclosure.figure(check.value, check.unit)
+        yield ("checks", check.name, "value", value, None, None, check.unit)
+        yield ("checks", check.name, "state", check.state, None, None, "")
+
+
+def _attrition(result: StudyResult) -> Iterator[Row]:
+    yield ("attrition", "submitted", "count", result.attrition.submitted, None, None, "people")
+    for step in result.attrition.steps:
+        yield ("attrition", step.name, "count", *_count(step), "people")
+
+
+def _count(step: AttritionStep) -> tuple[Figure, Figure, Figure]:
+    if step.count is None:
+        return disclosure.NOT_RELEASED, None, None
+    shown = disclosure.presented(step.count)
+    if shown is None:
+        return disclosure.SUPPRESSED, None, None
+    return shown, *disclosure.limits(step.low, step.high)
+
+
+def _privacy(result: StudyResult) -> Iterator[Row]:
+    privacy = result.privacy
+    for measure in PRIVACY_MEASURES:
+        yield ("privacy", "study", measure, getattr(privacy, measure), None, None, "")
+    for release in privacy.releases:
+        name = f"{release.round}/{release.vector}"
+        for measure in ("block", "figures", "values", "mu2", "share"):
+            yield ("releases", name, measure, getattr(release, measure), None, None, "")
+
+
+def write_files(folder: Path, files: dict[str, str]) -> dict[str, Path]:
+    """Writes each text under its name, whole or not at all, and returns where they are.
+
+    Raises:
+        StorageError: the folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return {name: _replace(folder / name, content) for name, content in files.items()}
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: the report cannot be written",
+            why=str(error.strerror),
+            do="free some space or choose another folder",
+        ) from error
+
+
+def _replace(path: Path, content: str) -> Path:
+    draft = path.with_name(f".{path.name}.part")
+    with draft.open("w", encoding="utf-8", newline="") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft.replace(path)
