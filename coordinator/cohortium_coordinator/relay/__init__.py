@@ -1,0 +1,1 @@
+"""The relay: a durable mailbox, and the gRPC server that nodes and operators call."""
