@@ -23,12 +23,13 @@ from cohortium_coordinator.combine.estimate import (
 )
 from cohortium_coordinator.combine.outcome_model import OutcomeModel, plain_curvature, start, stepped
 from cohortium_coordinator.combine.profile import Means, Profile, means, pooled, read_profile
+from cohortium_coordinator.combine.recalibration import knots, offsets
 from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, ResidualClip, choose
 from cohortium_coordinator.combine.statement import study_result
 from cohortium_coordinator.combine.sums import Answers, NoisySum, national_sums
 from cohortium_coordinator.combine.tilt import Tilt, first_tilt, retilted
 from cohortium_coordinator.result import NodeStatus, StudyResult
-from cohortium_protocols.doubly_robust import BALANCE_ROUNDS, CLIPS, COUNT_SCALE, MODEL_ROUNDS, effects
+from cohortium_protocols.doubly_robust import BALANCE_ROUNDS, CLIPS, COUNT_SCALE, KNOTS, MODEL_ROUNDS, effects
 from cohortium_protocols.plan import Outcome, Plan
 from cohortium_protocols.schedules import schedule
 
@@ -104,6 +105,10 @@ class _Known:
     def parameter(self, name: str) -> Any:
         if name == "beta":
             return [model.beta.tolist() for model in self.models]
+        if name == "knots":
+            return [knots(model, self.profile).tolist() for model in self.models]
+        if name == "offsets":
+            return [self._offsets(outcome) for outcome in self.plan.outcomes]
         if name == "clip":
             last = _BALANCES[-1] in self.done
             return [self.clip(k).clip if last else model.clip for k, model in enumerate(self.models)]
@@ -120,7 +125,9 @@ class _Known:
 
     def _tilt(self) -> Tilt:
         weighted = (self.sums(name)["weighted_profile"] for name in _BALANCES if name in self.done)
-        return reduce(lambda tilt, sums: retilted(tilt, sums, self.profile), weighted, first_tilt(self.profile))
+        return reduce(
+            lambda tilt, sums: retilted(tilt, sums, self.profile), weighted, first_tilt(self.profile)
+        )
 
     def clip(self, k: int) -> ResidualClip:
         """Returns the residual clip of an outcome, chosen for what sampling and noise will cost."""
@@ -129,12 +136,22 @@ class _Known:
             return ResidualClip(model.clip, 1.0, 0.0, 0.0) if self.plan.privacy.noise else UNCLIPPED
         released = self.sums("residuals")[f"pass_through.{outcome.name}"]
         level = float(expit(model.beta[0]))
-        return choose(outcome, released, people=self.profile.comparators.n, level=level, price=self._price(outcome))
+        return choose(
+            outcome, released, people=self.profile.comparators.n, level=level, price=self._price(outcome)
+        )
+
+    def _offsets(self, outcome: Outcome) -> list[float]:
+        if not effects(outcome):
+            return [0.0] * KNOTS
+        return offsets(self.sums("recalibration")[f"residual_means.{outcome.name}"]).tolist()
 
     def _price(self, outcome: Outcome) -> Price:
         """Returns what sampling, and the noise of the last round, will cost the estimate of an outcome."""
         last, comparators = self.analysis.schedule.round("outcome"), self.profile.comparators.n
-        sizes = {"treated_outcome": self.profile.treated.n, "comparator_outcome": comparators / self.tilt.largest}
+        sizes = {
+            "treated_outcome": self.profile.treated.n,
+            "comparator_outcome": comparators / self.tilt.largest,
+        }
         vectors = ((last.vector(f"{family}.{outcome.name}"), size) for family, size in sizes.items())
         noise = sum(self.nodes * (vector.sigma / vector.grid / size) ** 2 for vector, size in vectors)
         return Price(1 / self.profile.treated.n + 2 * self.tilt.largest / comparators, noise)
@@ -157,7 +174,9 @@ class _Known:
         weighted = read_weights(closing["comparator_weights"])
         outcomes = range(len(self.plan.outcomes))
         effects = [self._effect(k, pooled(profile.treated, second), second, weighted) for k in outcomes]
-        return Findings(profile, second, weighted, effects, [self.clip(k) for k in outcomes], opening["attrition"])
+        return Findings(
+            profile, second, weighted, effects, [self.clip(k) for k in outcomes], opening["attrition"]
+        )
 
     def _effect(self, k: int, best: Means, second: Means, weighted: Weighted) -> Effect:
         outcome, sums = self.plan.outcomes[k], self.sums("outcome")

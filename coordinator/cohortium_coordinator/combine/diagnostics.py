@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
-from cohortium_coordinator.combine.estimate import Z95, Effect, Weighted
+from cohortium_coordinator.combine.estimate import Effect, Weighted
 from cohortium_coordinator.combine.profile import Means, Profile
 from cohortium_coordinator.combine.residual_clip import ResidualClip
 from cohortium_coordinator.combine.sums import Array, NoisySum
@@ -46,16 +47,19 @@ def standard_deviations(profile: Profile) -> Array:
 def balance(plan: Plan, findings: Findings) -> tuple[BalanceRow, ...]:
     """Returns how alike the groups are on every feature, before and after weighting, with its noise interval.
 
-    Red: the whole interval of the SMD's size is above 0.10; green: all of it below; otherwise it cannot be told.
+    The intervals hold together: with 95 % probability all of them cover (Sidak 1967). Red: the whole interval of the
+    SMD's size is above 0.10; green: all of it below; otherwise it cannot be told.
     """
+    wanted = features(plan)
     sd = standard_deviations(findings.profile)
     before = (findings.profile.treated.mean - findings.profile.comparators.mean) / sd
     after = (findings.second.mean - findings.weighted.means.mean) / sd
-    half = Z95 * np.sqrt(findings.second.noise + findings.weighted.means.noise) / sd
+    z = float(norm.ppf(0.5 + 0.95 ** (1 / max(len(wanted), 1)) / 2))
+    half = z * np.sqrt(findings.second.noise + findings.weighted.means.noise) / sd
     needed = {OUTCOMES[outcome.name].prior for outcome in plan.outcomes if outcome.name in OUTCOMES}
     return tuple(
         _row(feature, float(before[i]), float(after[i]), float(half[i]), feature.covariate in needed)
-        for i, feature in enumerate(features(plan))
+        for i, feature in enumerate(wanted)
     )
 
 
@@ -78,7 +82,7 @@ def enough_people(plan: Plan, findings: Findings) -> Check:
     floor = max(float(plan.publish.minimum_treated), _COUNT_SDS * math.sqrt(count.n_noise))
     return Check(
         name="group_size", title="Enough people helped", state="passed" if count.n > floor else "failed",
-        value=round(count.n, 1), rule=f"more than {math.ceil(floor):,} people, counted with noise",
+        value=round(count.n, 1), unit="people", rule=f"more than {math.ceil(floor):,} people, counted with noise",
         meaning="Below this, one average would be too close to single people's records, or to noise alone.",
     )  # fmt: skip
 
@@ -88,7 +92,9 @@ def alike(rows: tuple[BalanceRow, ...]) -> Check:
     red = [row.title for row in rows if row.state == "red"]
     unclear = sum(row.state == "cannot tell" for row in rows)
     blocking = any(row.mandatory and row.state == "red" for row in rows)
-    meaning = f"Not alike in: {', '.join(red)}." if red else "No covariate is clearly different after weighting."
+    meaning = (
+        f"Not alike in: {', '.join(red)}." if red else "No covariate is clearly different after weighting."
+    )
     if unclear:
         meaning += f" For {unclear} of {len(rows)} the noise is too large to tell."
     state = "failed" if blocking else "passed" if not red and not unclear else "cannot tell"
@@ -104,7 +110,7 @@ def overlap(findings: Findings) -> Check:
     ratio = findings.weighted.effective / findings.second.n
     return Check(
         name="overlap", title="Enough similar people to compare with", state="passed" if ratio >= 1 else "failed",
-        value=round(findings.weighted.effective, 1),
+        value=round(findings.weighted.effective, 1), unit="people",
         rule="the effective number of comparators is at least the number of people helped",
         meaning="Weighting lets few comparators count for many; the effective number says how many they are worth.",
     )  # fmt: skip

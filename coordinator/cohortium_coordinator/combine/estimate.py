@@ -115,14 +115,18 @@ def _spread(treated: NoisySum, comparators: NoisySum, count: Means, weighted: We
     total = weighted.total
     prior = float(comparators.values[2]) / SQUARE_SCALE / total - (float(comparators.values[0]) / total) ** 2
     prior = float(np.clip(prior, 1e-5, 1.0))
-    seen = (float(treated.values[1]) / SQUARE_SCALE + count.n / 2) / count.n - (float(treated.values[0]) / count.n) ** 2
+    seen = (float(treated.values[1]) / SQUARE_SCALE + count.n / 2) / count.n - (
+        float(treated.values[0]) / count.n
+    ) ** 2
     noise = (treated.noise / SQUARE_SCALE**2 + count.n_noise / 4) / count.n**2 + 2 * prior**2 / count.n
     prior_variance = (_PRIOR_CV * prior) ** 2 + comparators.noise / SQUARE_SCALE**2 / total**2
     share = prior_variance / (prior_variance + noise)
     return float(max(prior + share * (seen - prior), prior / 4))
 
 
-def _fieller(ratio: float, n: float, sum_noise: float, count_noise: float, rest: float) -> tuple[float, float]:
+def _fieller(
+    ratio: float, n: float, sum_noise: float, count_noise: float, rest: float
+) -> tuple[float, float]:
     """Returns the ends of Fieller's interval of sum / n, where both carry noise and ``rest`` is other variance."""
     a = n * n - Z95**2 * count_noise
     if a <= 0:

@@ -43,7 +43,9 @@ UNCLIPPED = ResidualClip(1.0, 1.0, 0.0, 0.0)
 """The whole range of the outcome: nothing is hidden and nothing is corrected; always possible."""
 
 
-def choose(outcome: Outcome, released: NoisySum, *, people: float, level: float, price: Price) -> ResidualClip:
+def choose(
+    outcome: Outcome, released: NoisySum, *, people: float, level: float, price: Price
+) -> ResidualClip:
     """Returns the clip with the smallest expected error.
 
     Args:
@@ -88,4 +90,8 @@ class Price:
         variance = (self.spread * square + self.noise * option.clip**2) / option.pass_through**2
         doubt = _EFFECT * level * option.half_range / option.pass_through
         blur = (_EFFECT * level) ** 2 * option.noise
-        return float(np.inf) if doubt > 0.3 * np.sqrt(variance) and option.clip < 1 else variance + doubt**2 + blur
+        return (
+            float(np.inf)
+            if doubt > 0.3 * np.sqrt(variance) and option.clip < 1
+            else variance + doubt**2 + blur
+        )

@@ -1,7 +1,10 @@
 """Weights that make comparators look like the people helped: exponential tilting, shrunk by the known noise.
 
-w(u) = min(exp(tilt' u + log_scale), 1), with tilt = (S + rho I)^-1 d, the regularised discriminant: S is the
-comparators' covariance, d the difference in means, rho the noise in d over the size of a true difference.
+w(u) = min(exp(tilt' u + log_scale), 1). Were features normal, tilting would move their means by S tilt, with S the
+comparators' covariance. The difference in means is seen as d = S tilt + e, where e has variance v of noise and S / n_t
+of chance; with tilt ~ N(0, tau2 I) a priori, its posterior mean is, along an eigenvector of S with eigenvalue s,
+s / (s^2 + (v + s / n_t) / tau2) times d. The balance rounds then correct what is not normal, towards the same shrunk
+target (the dual of entropy balancing, Hainmueller 2012, stopped where noise would be fitted).
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ import numpy as np
 from cohortium_coordinator.combine.profile import Profile, means
 from cohortium_coordinator.combine.sums import Array, NoisySum
 
+_SMALLEST_LARGEST, _LARGEST_LARGEST = 2.5, 20.0
+"""Bounds on the largest weight over the mean weight."""
+
 
 @dataclass(frozen=True)
 class Tilt:
@@ -22,29 +28,30 @@ class Tilt:
         tilt: (p,) direction.
         log_scale: its constant.
         target: (p,) the treated mean, shrunk towards the comparators' as far as noise made it uncertain.
-        ridge: rho.
+        inverse: (p, p) from a gap in means to a step of the tilt.
         largest: largest weight over the mean weight.
     """
 
     tilt: Array
     log_scale: float
     target: Array
-    ridge: float
+    inverse: Array
     largest: float
 
 
 def first_tilt(profile: Profile) -> Tilt:
     """Returns the discriminant's weights."""
-    treated, comparators, s = profile.treated, profile.comparators, profile.covariance
+    treated, comparators = profile.treated, profile.comparators
     d = treated.mean - comparators.mean
-    v = treated.noise + comparators.noise + 1 / treated.n
-    inverse = np.linalg.inv(s)
-    tau2 = max((float(d @ inverse @ d) - v * float(np.trace(inverse))) / max(len(d), 1), 0.002)
-    ridge = v / tau2
-    tilt = np.linalg.solve(s + ridge * np.eye(len(d)), d)
-    largest = float(np.clip(0.15 * comparators.n / treated.n, 2.5, 20.0))
-    log_mean = float(tilt @ comparators.mean + tilt @ s @ tilt / 2)
-    return Tilt(_bounded(tilt), -log_mean - float(np.log(largest)), comparators.mean + s @ tilt, ridge, largest)
+    s, axes = np.linalg.eigh(profile.covariance)
+    along, noise = axes.T @ d, treated.noise + comparators.noise + s / treated.n
+    tau2 = max(float(s**2 @ (along**2 - noise)) / float(s**2 @ s**2), 0.01) if len(d) else 1.0
+    inverse = (axes * (s / (s**2 + noise / tau2))) @ axes.T
+    tilt = _bounded(inverse @ d)
+    largest = float(np.clip(0.15 * comparators.n / treated.n, _SMALLEST_LARGEST, _LARGEST_LARGEST))
+    moved = profile.covariance @ tilt
+    log_mean = float(tilt @ comparators.mean + tilt @ moved / 2)
+    return Tilt(tilt, -log_mean - float(np.log(largest)), comparators.mean + moved, inverse, largest)
 
 
 def retilted(tilt: Tilt, weighted: NoisySum, profile: Profile) -> Tilt:
@@ -53,12 +60,26 @@ def retilted(tilt: Tilt, weighted: NoisySum, profile: Profile) -> Tilt:
     gap = tilt.target - now.mean
     true_gap = max(float(np.mean(gap**2)) - now.noise, 0.0004)
     believed = true_gap / (true_gap + now.noise)
-    ridge = np.eye(len(gap)) * tilt.ridge
-    moved = _bounded(tilt.tilt + believed * np.linalg.solve(profile.covariance + ridge, gap))
-    step = moved - tilt.tilt
-    drift = np.log(np.clip(now.n * tilt.largest / profile.comparators.n, 0.5, 2.0))
-    log_scale = tilt.log_scale - believed * float(drift) - float(step @ now.mean)
+    step = (
+        believed
+        * tilt.inverse
+        @ gap
+        / _overshoot(tilt, now.mean - profile.comparators.mean, now.noise, profile)
+    )
+    moved = _bounded(tilt.tilt + step)
+    drift = float(np.log(np.clip(now.n * tilt.largest / profile.comparators.n, 0.5, 2.0)))
+    log_scale = tilt.log_scale - believed * drift - float((moved - tilt.tilt) @ now.mean)
     return replace(tilt, tilt=moved, log_scale=log_scale)
+
+
+def _overshoot(tilt: Tilt, moved: Array, noise: float, profile: Profile) -> float:
+    """Returns how many times farther the weights moved the means, along the tilt, than a normal model foretold."""
+    foretold = float(tilt.tilt @ (tilt.target - profile.comparators.mean))
+    if foretold <= 0:
+        return 1.0
+    doubt = 10 * noise * float(tilt.tilt @ tilt.tilt)
+    ratio = float(np.clip(float(tilt.tilt @ moved) / foretold, 0.5, 4.0))
+    return 1.0 + (ratio - 1.0) * foretold**2 / (foretold**2 + doubt)
 
 
 def _bounded(tilt: Array) -> Array:

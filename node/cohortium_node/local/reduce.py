@@ -35,7 +35,9 @@ def checked_parameters(spec: RoundSpec, parameters: Mapping[str, Any]) -> Parame
     """
     if set(parameters) != {parameter.name for parameter in spec.parameters}:
         raise _refusal(spec, "the names of its parameters are not the declared ones")
-    return {parameter.name: _checked(spec, parameter, parameters[parameter.name]) for parameter in spec.parameters}
+    return {
+        parameter.name: _checked(spec, parameter, parameters[parameter.name]) for parameter in spec.parameters
+    }
 
 
 def _checked(spec: RoundSpec, parameter: Parameter, value: Any) -> NDArray[np.float64]:

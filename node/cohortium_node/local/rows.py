@@ -15,7 +15,14 @@ from scipy.special import expit
 
 from cohortium_node.features import Array, Side, StudyArrays
 from cohortium_protocols.attrition import EXIT_STEPS
-from cohortium_protocols.doubly_robust import CLIPS, COUNT_SCALE, LEVEL_BINS, SQUARE_SCALE, WEIGHT_SCALE, effects
+from cohortium_protocols.doubly_robust import (
+    CLIPS,
+    COUNT_SCALE,
+    LEVEL_BINS,
+    SQUARE_SCALE,
+    WEIGHT_SCALE,
+    effects,
+)
 from cohortium_protocols.plan import Outcome
 
 Parameters = Mapping[str, NDArray[np.float64]]
@@ -27,10 +34,15 @@ def with_one(features: Array, one: float = 1.0) -> Array:
     return np.column_stack([np.full(len(features), one), features])
 
 
+def predictor(side: Side, parameters: Parameters, k: int) -> Array:
+    """Returns the outcome model's linear predictor, on the logit scale, shape (n,)."""
+    beta = parameters["beta"][k]
+    return np.asarray(beta[0] + side.model @ beta[1:], dtype=np.float64)
+
+
 def expected(side: Side, parameters: Parameters, k: int) -> Array:
     """Returns the outcome model's expected value m_k(u) in (0, 1), shape (n,)."""
-    beta = parameters["beta"][k]
-    return np.asarray(expit(beta[0] + side.model @ beta[1:]), dtype=np.float64)
+    return np.asarray(expit(predictor(side, parameters, k)), dtype=np.float64)
 
 
 def weights(side: Side, parameters: Parameters) -> Array:
@@ -96,6 +108,14 @@ def pass_through(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
     return np.column_stack([*numerators, *wholes, *squares])
 
 
+def residual_means(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+    """Returns the nearest knot to the linear predictor, one-hot, times (1, r)."""
+    side, knots = arrays.comparators, np.sort(parameters["knots"][k])
+    nearest = np.searchsorted((knots[1:] + knots[:-1]) / 2, predictor(side, parameters, k))
+    hot = np.eye(len(knots))[nearest]
+    return np.column_stack([hot, hot * _clipped(side, parameters, k)[:, None]])
+
+
 def treated_outcome(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
     """Returns (r, 0.4 (r^2 - 1/2)) with r the clipped residual in [-1, 1]."""
     r = _residual(arrays.treated, parameters, k)
@@ -121,15 +141,22 @@ ROWS: Mapping[str, Rows] = {
     rows.__name__: rows
     for rows in (
         treated_profile, attrition, comparator_profile, comparator_moments, comparator_levels, score, curvature,
-        weighted_profile, pass_through, treated_outcome, comparator_weights, comparator_outcome,
+        weighted_profile, pass_through, residual_means, treated_outcome, comparator_weights, comparator_outcome,
     )
 } | {"treated_balance": treated_profile}  # fmt: skip
 """The rows of every declared vector, by the first part of its name."""
 
 
-def _residual(side: Side, parameters: Parameters, k: int) -> Array:
+def _clipped(side: Side, parameters: Parameters, k: int) -> Array:
     clip: Any = parameters["clip"][k]
-    return np.clip((side.y[:, k] - expected(side, parameters, k)) / clip, -1.0, 1.0)
+    return np.asarray(np.clip((side.y[:, k] - expected(side, parameters, k)) / clip, -1.0, 1.0), dtype=np.float64)
+
+
+def _residual(side: Side, parameters: Parameters, k: int) -> Array:
+    """Returns the clipped residual less what it averages to at its level of expectation, in [-1, 1], shape (n,)."""
+    level = predictor(side, parameters, k)
+    offset = np.interp(level, np.sort(parameters["knots"][k]), parameters["offsets"][k])
+    return np.asarray(np.clip(_clipped(side, parameters, k) - offset, -1.0, 1.0), dtype=np.float64)
 
 
 def _survives(effect: str, y: Array, m: Array, clip: float, outcome: Outcome) -> Array:
