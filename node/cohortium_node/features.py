@@ -64,14 +64,14 @@ def scaled_outcomes(outcomes: tuple[Outcome, ...], values: Array) -> Array:
     """Returns the outcomes clipped to [low, clip] and scaled to [0, 1], shape (n_people, n_outcomes)."""
     low = np.array([outcome.low for outcome in outcomes])
     high = np.array([outcome.clip for outcome in outcomes])
-    return np.clip((np.nan_to_num(values, nan=0.0) - low) / (high - low), 0.0, 1.0)
+    return np.asarray(np.clip((np.nan_to_num(values, nan=0.0) - low) / (high - low), 0.0, 1.0), dtype=np.float64)
 
 
 def clip_rows(rows: Array, norm: float) -> Array:
     """Returns the rows with each longer than ``norm`` (L2) shortened to it; anything not a number counts as 0."""
     finite = np.nan_to_num(rows, nan=0.0, posinf=norm, neginf=-norm)
     length = np.sqrt(np.einsum("ij,ij->i", finite, finite))
-    return finite * np.minimum(1.0, norm / np.maximum(length, norm))[:, None]
+    return np.asarray(finite * np.minimum(1.0, norm / np.maximum(length, norm))[:, None], dtype=np.float64)
 
 
 def _side(u: Array, y: Array) -> Side:
@@ -82,6 +82,7 @@ def _side(u: Array, y: Array) -> Side:
 def _column(feature: Feature, table: AnalysisTable) -> Array:
     values = table.covariates[feature.covariate]
     if feature.level is not None:
-        values = (values == feature.level).astype(np.float64)
-    centred = (np.clip(values.astype(np.float64), feature.low, feature.high) - feature.centre) / feature.scale
-    return np.nan_to_num(centred, nan=0.0)
+        values = np.where(values == "", np.nan, (values == feature.level).astype(np.float64))
+    clipped = np.clip(values.astype(np.float64), feature.low, feature.high)
+    moved = np.log1p(clipped) if feature.transform == "log" else clipped
+    return np.nan_to_num((moved - feature.centre) / feature.scale, nan=0.0)

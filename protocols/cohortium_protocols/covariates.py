@@ -30,6 +30,7 @@ from cohortium_protocols.plan_types import (
 )
 
 CovariateKind = Literal["number", "category"]
+Transform = Literal["none", "log"]
 
 FARTHEST = 3.5
 """Scales: the farther bound is at most this many scales from the centre (statistics.md, the recipe)."""
@@ -56,6 +57,10 @@ class Covariate(Frozen):
     scale: Number = Field(
         gt=0, le=LARGEST, description="Public spread. Default: by the recipe in `public_scale`."
     )
+    transform: Transform = Field(
+        default="none",
+        description="log: log(1 + value) is used, for counts with a long tail; centre and scale are then of it.",
+    )
     levels: tuple[Annotated[Name, Field()], ...] = Field(
         default=(), description="All levels of a category, as text.", examples=[["no", "yes"]]
     )
@@ -70,8 +75,12 @@ class Covariate(Frozen):
         if self.low >= self.high:
             what = f"`high` of `{self.name}` is {self.high:g}, not above its `low` of {self.low:g}."
             raise broken(what, "Values lie between the two.", "Set `high` above `low`.")
-        if not self.low <= self.centre <= self.high:
-            what = f"`centre` of `{self.name}` is {self.centre:g}, outside {self.low:g} to {self.high:g}."
+        if self.transform == "log" and self.low < 0:
+            what = f"`low` of `{self.name}` is {self.low:g}, and its logarithm is used."
+            raise broken(what, "A count with a long tail starts at 0.", "Set `low` to 0, or leave out `transform`.")
+        low, high = (transformed(bound, self.transform) for bound in (self.low, self.high))
+        if not low <= self.centre <= high:
+            what = f"`centre` of `{self.name}` is {self.centre:g}, outside {low:g} to {high:g}."
             raise broken(what, "The centre is a typical value.", "Set it between `low` and `high`.")
         return self
 
@@ -84,9 +93,18 @@ class Covariate(Frozen):
             raise broken(what, "Each level is present (1) or not (0).", "Remove `low` and `high`.")
 
 
+def transformed(value: float, transform: Transform) -> float:
+    """Returns log(1 + value), or the value itself."""
+    return math.log1p(value) if transform == "log" else value
+
+
 @dataclass(frozen=True)
 class CovariateDefinition:
-    """One entry of the registry: name, title, bounds, public centre and standard deviation, or levels."""
+    """One entry of the registry: name, title, bounds, public centre and standard deviation, or levels.
+
+    Centre and standard deviation are those of log(1 + value) where ``transform`` is ``log``: use of services and
+    burden of illness have long tails, and risk rises with their logarithm (docs/adr: log counts).
+    """
 
     name: str
     title: str
@@ -95,6 +113,7 @@ class CovariateDefinition:
     centre: float = 0.5
     sd: float = 0.5
     levels: tuple[str, ...] = ()
+    transform: Transform = "none"
 
     @property
     def kind(self) -> CovariateKind:
@@ -112,16 +131,18 @@ COVARIATES: Mapping[str, CovariateDefinition] = _named(
         CovariateDefinition("sex", "Sex", levels=("female", "male")),
         CovariateDefinition("ethnicity", "Ethnic group", levels=("white", "other", "unknown")),
         CovariateDefinition("imd_decile", "Deprivation decile (1 = most deprived)", 1, 10, 5.5, 2.87),
-        CovariateDefinition("charlson", "Charlson comorbidity score", 0, 12, 0.5, 1.2),
-        CovariateDefinition("frailty", "Frailty count", 0, 9, 0.5, 1.1),
-        CovariateDefinition("prior.ae_attendances", "A&E attendances in the year before", 0, 10, 0.4, 0.9),
+        CovariateDefinition("charlson", "Charlson comorbidity score", 0, 12, 0.25, 0.45, (), "log"),
+        CovariateDefinition("frailty", "Frailty count", 0, 9, 0.25, 0.45, (), "log"),
+        CovariateDefinition("prior.ae_attendances", "A&E attendances in the year before",
+                            0, 10, 0.23, 0.4, (), "log"),
         CovariateDefinition("prior.emergency_admissions", "Emergency admissions in the year before",
-                            0, 6, 0.1, 0.5),
+                            0, 6, 0.07, 0.25, (), "log"),
         CovariateDefinition("prior.elective_admissions", "Elective admissions in the year before",
-                            0, 6, 0.15, 0.6),
+                            0, 6, 0.09, 0.27, (), "log"),
         CovariateDefinition("prior.outpatient_attendances", "Outpatient attendances in the year before",
-                            0, 20, 1.8, 3.5),
-        CovariateDefinition("prior.bed_days", "Days in a hospital bed in the year before", 0, 60, 0.9, 5),
+                            0, 20, 0.7, 0.75, (), "log"),
+        CovariateDefinition("prior.bed_days", "Days in a hospital bed in the year before",
+                            0, 60, 0.18, 0.6, (), "log"),
         CovariateDefinition("index_quarter", "Calendar quarter of the start"),
     )
 )  # fmt: skip
@@ -188,7 +209,7 @@ def _from_registry(
         why = "Covariates come from a registry, so that every data holder computes the same thing."
         raise broken(f"There is no covariate `{name}`.", why, suggestion(name, COVARIATES))
     known = _in_this_plan(COVARIATES[name], ages, intake_quarters)
-    fixed = {"kind": known.kind, "levels": list(known.levels)}
+    fixed = {"kind": known.kind, "levels": list(known.levels), "transform": known.transform}
     if changed := altered(fields, fixed):
         what = f"`{changed[0]}` of the covariate `{name}` cannot be changed."
         do = f"Remove `{changed[0]}`; `title`, the bounds, `centre` and `scale` can be set."
@@ -221,8 +242,10 @@ def _completed(fields: dict[str, object], known: CovariateDefinition | None) -> 
         scale = public_scale(math.sqrt(share * (1 - share)), share, 0.0, 1.0)
         return {"low": 0.0, "high": 1.0, "centre": share, "scale": scale, **fields}
     low, high, centre = _finite(fields, "low"), _finite(fields, "high"), _finite(fields, "centre")
+    transform: Transform = "log" if fields.get("transform") == "log" and low is not None and low >= 0 else "none"
     if low is None or high is None or low >= high:
         return {"centre": low or 0.0, "scale": 1.0, **fields}
+    low, high = transformed(low, transform), transformed(high, transform)
     if centre is None:
         centre = min(max(known.centre, low), high) if known else (low + high) / 2
     sd = known.sd if known else _even_sd(low, high)

@@ -2,10 +2,12 @@
 
 Learn what can be learnt from comparators first; ask the treated for as little as possible (statistics.md). Rounds:
 
-1. ``profile``: how many, and what kind of, people on each side.
-2. ``model_1`` to ``model_4``: Newton steps of an outcome model (fractional logit) on comparators.
-3. ``balance_1``, ``balance_2``: how the weighted comparators look, to improve the weights.
-4. ``residuals``: how much of an effect survives clipping the residuals, on comparators (not for measured amounts).
+1. ``profile``: how many, and what kind of people, on each side.
+2. ``model_1``, ``model_2``: Newton steps of an outcome model (fractional logit) on comparators; beside them, how the
+   weighted comparators look, to improve the weights.
+3. ``residuals``: how much of an effect survives clipping the residuals, on comparators. From here on residuals are
+   clipped, in the model as in the estimate (not for measured amounts, whose residuals are clipped far out throughout).
+4. ``model_3``, ``model_4``: Newton steps with clipped residuals.
 5. ``recalibration``: what clipped residuals average to at every level of expectation, on comparators (likewise).
 6. ``outcome``: residual sums of both sides, and an independent second profile to judge balance by.
 
@@ -25,7 +27,8 @@ from cohortium_protocols.statistics import Block, Parameter, RoundSpec, Schedule
 
 MODEL_ROUNDS = (1, 1, 2, 4)
 """Relative budgets of the Newton rounds."""
-BALANCE_ROUNDS = 2
+EARLY_ROUNDS = 2
+"""Newton rounds before residuals are clipped; the weights are improved in the same rounds."""
 COUNT_SCALE = 3.0
 """The treated count is released as 3 n: more exactly than one feature's sum."""
 SQUARE_SCALE = 0.4
@@ -46,9 +49,9 @@ TREATED_SHARES = {
     "treated_outcome": 0.75,
 }
 COMPARATOR_SHARES = {
-    "comparator_profile": 0.08, "comparator_levels": 0.03, "comparator_moments": 0.10, "score": 0.22, "curvature": 0.06,
-    "weighted_profile": 0.05, "pass_through": 0.06, "residual_means": 0.09, "comparator_weights": 0.05,
-    "comparator_outcome": 0.26,
+    "comparator_profile": 0.08, "comparator_levels": 0.03, "comparator_moments": 0.08, "score": 0.30, "curvature": 0.06,
+    "weighted_profile": 0.06, "pass_through": 0.06, "residual_means": 0.08, "comparator_weights": 0.05,
+    "comparator_outcome": 0.20,
 }  # fmt: skip
 
 
@@ -67,13 +70,17 @@ def schedule(plan: Plan) -> Schedule:
     mu = mu_from_epsilon(plan.privacy.epsilon, plan.privacy.delta) if plan.privacy.noise else 0.0
     budget = _Budget(mu * mu)
     names = tuple(feature.name for feature in features(plan))
-    return Schedule((
+    shaped = tuple(outcome for outcome in plan.outcomes if effects(outcome))
+    models = tuple(_model(index, plan.outcomes, names, budget) for index in range(len(MODEL_ROUNDS)))
+    rounds = (
         _profile(plan.outcomes, names, budget),
-        *(_model(index, plan.outcomes, names, budget) for index in range(len(MODEL_ROUNDS))),
-        *(_balance(index + 1, names, budget) for index in range(BALANCE_ROUNDS)),
-        *_residuals(tuple(outcome for outcome in plan.outcomes if effects(outcome)), plan.outcomes, names, budget),
+        *models[:EARLY_ROUNDS],
+        _residuals(shaped, plan.outcomes, names, budget),
+        *models[EARLY_ROUNDS:],
+        _recalibration(shaped, plan.outcomes, names, budget),
         _outcome(plan.outcomes, names, budget),
-    ))  # fmt: skip
+    )
+    return Schedule(tuple(spec for spec in rounds if spec.vectors))
 
 
 def _profile(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
@@ -114,22 +121,19 @@ def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], bu
             vectors.append(VectorSpec(
                 f"curvature.{outcome.name}", "comparator", labels, norm / 2, budget.of("curvature", part),
                 "outcome model", "sqrt(m (1 - m)) <= 1/2, times (1; features)", "gram"))  # fmt: skip
-    beta = Parameter("beta", (len(outcomes), len(labels)), -50.0, 50.0)
-    clip = Parameter("clip", (len(outcomes),), 1e-3, 1.0)
-    return RoundSpec(f"model_{index + 1}", tuple(vectors), (beta, clip))
+    beta, clip, *_ = _residual_parameters(outcomes, names)
+    if index >= EARLY_ROUNDS:
+        return RoundSpec(f"model_{index + 1}", tuple(vectors), (beta, clip))
+    norm = math.hypot(1.0, radius(len(names), PROFILE_NORM))
+    weighted = VectorSpec("weighted_profile", "comparator", ("weight", *names), norm,
+                          budget.of("weighted_profile", 1 / EARLY_ROUNDS), "weights",
+                          "weight in [0, 1], times (1; features)")  # fmt: skip
+    return RoundSpec(f"model_{index + 1}", (*vectors, weighted), (beta, clip, *_weight_parameters(len(names))))
 
 
 def _weight_parameters(count: int) -> tuple[Parameter, ...]:
     """Weights are min(exp(tilt' u + log_scale), 1): largest 1, whatever the parameters."""
     return Parameter("tilt", (count,), -20.0, 20.0), Parameter("log_scale", (), -60.0, 60.0)
-
-
-def _balance(number: int, names: tuple[str, ...], budget: _Budget) -> RoundSpec:
-    norm = math.hypot(1.0, radius(len(names), PROFILE_NORM))
-    vector = VectorSpec("weighted_profile", "comparator", ("weight", *names), norm,
-                        budget.of("weighted_profile", 1 / BALANCE_ROUNDS), "weights",
-                        "weight in [0, 1], times (1; features)")  # fmt: skip
-    return RoundSpec(f"balance_{number}", (vector,), _weight_parameters(len(names)))
 
 
 def pass_through_labels(outcome: Outcome) -> tuple[str, ...]:
@@ -149,15 +153,16 @@ def effects(outcome: Outcome) -> tuple[str, ...]:
 
 def _residuals(
     shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget
-) -> tuple[RoundSpec, ...]:
-    """Returns the two rounds about clipped residuals, when there are outcomes whose residuals are clipped close."""
-    if not shaped:
-        return ()
-    beta, clip, knots, _ = _residual_parameters(outcomes, names)
-    part = 1 / len(shaped)
-    survives = tuple(_pass_through(outcome, budget.of("pass_through", part)) for outcome in shaped)
-    averages = tuple(_residual_means(outcome, budget.of("residual_means", part)) for outcome in shaped)
-    return RoundSpec("residuals", survives, (beta,)), RoundSpec("recalibration", averages, (beta, clip, knots))
+) -> RoundSpec:
+    vectors = tuple(_pass_through(outcome, budget.of("pass_through", 1 / len(shaped))) for outcome in shaped)
+    return RoundSpec("residuals", vectors, _residual_parameters(outcomes, names)[:1])
+
+
+def _recalibration(
+    shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget
+) -> RoundSpec:
+    vectors = tuple(_residual_means(outcome, budget.of("residual_means", 1 / len(shaped))) for outcome in shaped)
+    return RoundSpec("recalibration", vectors, _residual_parameters(outcomes, names)[:3])
 
 
 def _pass_through(outcome: Outcome, budget: float) -> VectorSpec:

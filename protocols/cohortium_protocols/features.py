@@ -1,7 +1,7 @@
 """From covariates to features: public centres and scales, fixed by the plan.
 
-u = (x - centre) / scale for a number, clipped to its bounds first; one indicator a level but the first for a category,
-moved to be centred at 1 / (number of levels). A missing value counts as the centre.
+u = (x - centre) / scale for a number, clipped to its bounds first, or of log(1 + x) for a count with a long tail; one
+indicator a level but the first for a category, moved to be centred at 1 / (number of levels). A missing value counts as the centre.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cohortium_protocols.covariates import Transform
 from cohortium_protocols.plan import Covariate, Plan
 
 MODEL_NORM = 1.5
@@ -29,6 +30,15 @@ class Feature:
     high: float
     centre: float
     scale: float
+    transform: Transform
+
+    def shown(self, mean: float) -> float:
+        """Returns a mean of the feature in the covariate's own unit.
+
+        Of log(1 + x) that is a typical value (its geometric mean), which a few very large ones do not move.
+        """
+        value = self.centre + self.scale * mean
+        return max(math.expm1(value), 0.0) if self.transform == "log" else value
 
 
 def features(plan: Plan) -> tuple[Feature, ...]:
@@ -42,7 +52,7 @@ def radius(count: int, norm: float) -> float:
 
 
 def _of(covariate: Covariate) -> tuple[Feature, ...]:
-    public = (covariate.low, covariate.high, covariate.centre, covariate.scale)
+    public = (covariate.low, covariate.high, covariate.centre, covariate.scale, covariate.transform)
     if covariate.kind == "number":
         return (Feature(covariate.name, covariate.title, covariate.name, None, *public),)
     return tuple(

@@ -7,6 +7,7 @@ answers, comes to the same requests and the same result.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -29,13 +30,13 @@ from cohortium_coordinator.combine.statement import study_result
 from cohortium_coordinator.combine.sums import Answers, NoisySum, national_sums
 from cohortium_coordinator.combine.tilt import Tilt, first_tilt, retilted
 from cohortium_coordinator.result import NodeStatus, StudyResult
-from cohortium_protocols.doubly_robust import BALANCE_ROUNDS, CLIPS, COUNT_SCALE, KNOTS, MODEL_ROUNDS, effects
+from cohortium_protocols.doubly_robust import CLIPS, COUNT_SCALE, EARLY_ROUNDS, KNOTS, MODEL_ROUNDS, effects
 from cohortium_protocols.plan import Outcome, Plan
 from cohortium_protocols.schedules import schedule
 
 Sums = Mapping[str, NoisySum]
 _MODELS = tuple(f"model_{index + 1}" for index in range(len(MODEL_ROUNDS)))
-_BALANCES = tuple(f"balance_{index + 1}" for index in range(BALANCE_ROUNDS))
+_EARLY = _MODELS[:EARLY_ROUNDS]
 
 
 class Analysis:
@@ -96,8 +97,9 @@ class _Known:
         if self.done:
             self.nodes = len(answers[self.done[-1]])
             self.profile: Profile = read_profile(self.sums("profile"))
-            self.models = [self._model(k) for k in range(len(self.plan.outcomes))]
             self.tilt = self._tilt()
+            self.early = [self._early_model(k) for k in range(len(self.plan.outcomes))]
+            self.models = [self._late_model(k) for k in range(len(self.plan.outcomes))]
 
     def sums(self, round_name: str) -> Sums:
         return self._sums[round_name]
@@ -110,40 +112,47 @@ class _Known:
         if name == "offsets":
             return [self._offsets(outcome) for outcome in self.plan.outcomes]
         if name == "clip":
-            last = _BALANCES[-1] in self.done
-            return [self.clip(k).clip if last else model.clip for k, model in enumerate(self.models)]
+            return [self.clip(k).clip for k in range(len(self.models))]
         return self.tilt.tilt.tolist() if name == "tilt" else self.tilt.log_scale
 
-    def _model(self, k: int) -> OutcomeModel:
-        outcome, profile = self.plan.outcomes[k], self.profile
-        model = start(outcome, self.sums("profile")[f"comparator_levels.{outcome.name}"], profile)
-        for name in (name for name in _MODELS if name in self.done):
-            sums = self.sums(name)
-            curvature = sums.get(f"curvature.{outcome.name}") or plain_curvature(model, profile)
-            model = stepped(model, sums[f"score.{outcome.name}"], curvature, profile.comparators.n)
+    def _early_model(self, k: int) -> OutcomeModel:
+        outcome = self.plan.outcomes[k]
+        levels = self.sums("profile")[f"comparator_levels.{outcome.name}"]
+        return self._steps(k, start(outcome, levels, self.profile), _EARLY)
+
+    def _late_model(self, k: int) -> OutcomeModel:
+        clip = self.clip(k)
+        model = replace(self.early[k], clip=clip.clip, seen=clip.pass_through)
+        return self._steps(k, model, _MODELS[EARLY_ROUNDS:])
+
+    def _steps(self, k: int, model: OutcomeModel, rounds: tuple[str, ...]) -> OutcomeModel:
+        outcome, people = self.plan.outcomes[k], self.profile.comparators.n
+        for sums in (self.sums(name) for name in rounds if name in self.done):
+            curvature = sums.get(f"curvature.{outcome.name}") or plain_curvature(model, self.profile)
+            model = stepped(model, sums[f"score.{outcome.name}"], curvature, people)
         return model
 
     def _tilt(self) -> Tilt:
-        weighted = (self.sums(name)["weighted_profile"] for name in _BALANCES if name in self.done)
+        weighted = (self.sums(name)["weighted_profile"] for name in _EARLY if name in self.done)
         return reduce(
             lambda tilt, sums: retilted(tilt, sums, self.profile), weighted, first_tilt(self.profile)
         )
 
     def clip(self, k: int) -> ResidualClip:
-        """Returns the residual clip of an outcome, chosen for what sampling and noise will cost."""
-        outcome, model = self.plan.outcomes[k], self.models[k]
+        """Returns the residual clip of an outcome, chosen for what sampling and noise will cost; none before that."""
+        outcome, model = self.plan.outcomes[k], self.early[k]
         if not effects(outcome):
             return ResidualClip(model.clip, 1.0, 0.0, 0.0) if self.plan.privacy.noise else UNCLIPPED
+        if "residuals" not in self.done:
+            return UNCLIPPED
         released = self.sums("residuals")[f"pass_through.{outcome.name}"]
         level = float(expit(model.beta[0]))
-        return choose(
-            outcome, released, people=self.profile.comparators.n, level=level, price=self._price(outcome)
-        )
+        return choose(outcome, released, people=self.profile.comparators.n, level=level, price=self._price(outcome))
 
     def _offsets(self, outcome: Outcome) -> list[float]:
         if not effects(outcome):
             return [0.0] * KNOTS
-        return offsets(self.sums("recalibration")[f"residual_means.{outcome.name}"]).tolist()
+        return [float(each) for each in offsets(self.sums("recalibration")[f"residual_means.{outcome.name}"])]
 
     def _price(self, outcome: Outcome) -> Price:
         """Returns what sampling, and the noise of the last round, will cost the estimate of an outcome."""

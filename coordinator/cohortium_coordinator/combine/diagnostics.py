@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from cohortium_coordinator.combine.estimate import Effect, Weighted
 from cohortium_coordinator.combine.profile import Means, Profile
@@ -54,7 +54,7 @@ def balance(plan: Plan, findings: Findings) -> tuple[BalanceRow, ...]:
     sd = standard_deviations(findings.profile)
     before = (findings.profile.treated.mean - findings.profile.comparators.mean) / sd
     after = (findings.second.mean - findings.weighted.means.mean) / sd
-    z = float(norm.ppf(0.5 + 0.95 ** (1 / max(len(wanted), 1)) / 2))
+    z = float(ndtri(0.5 + 0.95 ** (1 / max(len(wanted), 1)) / 2))
     half = z * np.sqrt(findings.second.noise + findings.weighted.means.noise) / sd
     needed = {OUTCOMES[outcome.name].prior for outcome in plan.outcomes if outcome.name in OUTCOMES}
     return tuple(

@@ -10,8 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
-from scipy.stats import norm
+from scipy.special import expit, ndtri
 
 from cohortium_coordinator.combine.outcome_model import OutcomeModel
 from cohortium_coordinator.combine.profile import Means, Profile
@@ -19,7 +18,7 @@ from cohortium_coordinator.combine.residual_clip import ResidualClip
 from cohortium_coordinator.combine.sums import Array, NoisySum
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
 
-Z95 = float(norm.ppf(0.975))
+Z95 = float(ndtri(0.975))
 _PRIOR_CV = 0.4
 """How well the comparators' residual variance foretells that of the people helped."""
 
@@ -156,4 +155,5 @@ def model_variance(model: OutcomeModel, level: float, gap: Array, gap_noise: flo
 def sampling_variance(model: OutcomeModel, profile: Profile, residual_square: float) -> Array:
     """Returns the slopes' sampling variance: residual variance over (m (1 - m))^2, times S^-1 / n."""
     m = float(expit(model.beta[0]))
-    return residual_square / (m * (1 - m)) ** 2 * np.linalg.inv(profile.covariance) / profile.comparators.n
+    precision = np.asarray(np.linalg.inv(profile.covariance), dtype=np.float64)
+    return residual_square / (m * (1 - m)) ** 2 * precision / profile.comparators.n

@@ -20,7 +20,7 @@ from cohortium_protocols.plan import Outcome
 FAR_OUT = 3.5
 """Residuals of a measured amount are clipped at this many times its spread."""
 _LONGEST_STEP = 1.5
-_SLOPE_PRIOR = 0.5
+_SLOPE_PRIOR = 3.0
 _AMOUNT_PRIOR = 0.35
 """Prior standard deviation of a slope: on the logit scale; for measured amounts, in standard deviations of y."""
 _CURVED = 0.25
@@ -36,12 +36,14 @@ class OutcomeModel:
         covariance: (1 + p, 1 + p) uncertainty that the noise leaves in them.
         clip: bound on a residual in the gradient, in units of y.
         spread: about the standard deviation of y, or its largest possible value where the whole range is used.
+        seen: share of a change in m that shows in clipped residuals.
     """
 
     beta: Array
     covariance: Array
     clip: float
     spread: float
+    seen: float = 1.0
 
 
 def start(outcome: Outcome, levels: NoisySum, profile: Profile) -> OutcomeModel:
@@ -88,7 +90,7 @@ def stepped(model: OutcomeModel, score: NoisySum, curvature: NoisySum, people: f
     """
     width = len(model.beta)
     noise = max(score.noise * model.clip**2, 1e-6 * people)
-    h = floored(curvature.values, max(0.9 * float(np.sqrt(curvature.noise * width)), 1e-6 * people))
+    h = model.seen * floored(curvature.values, max(0.9 * float(np.sqrt(curvature.noise * width)), 1e-6 * people))
     posterior = np.linalg.inv(np.linalg.inv(model.covariance) + h @ h / noise)
     step = posterior @ h @ (score.values * model.clip) / noise
     step = step * min(1.0, _LONGEST_STEP / max(float(np.linalg.norm(step)), 1e-12))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from cohortium_coordinator.combine import diagnostics
 from cohortium_coordinator.combine.diagnostics import Findings
@@ -86,7 +86,7 @@ def _outcome(
         primary=outcome.primary, clip_low=outcome.low, clip_high=outcome.clip, n_treated=findings.second.n,
         n_compared=findings.weighted.effective, treated_mean=comparison + size * effect.estimate,
         comparison_mean=comparison, estimate=size * effect.estimate, low=low, high=high, se=size * se,
-        p_value=float(2 * norm.sf(abs(effect.estimate) / se)), significant=significant,
+        p_value=float(2 * ndtr(-abs(effect.estimate) / se)), significant=significant,
         noise_share=min(effect.noise / effect.variance, 1.0), pass_through=clip.pass_through,
         residual_clip=size * clip.clip, clipped_share=None,
         people_needed=None if significant else _people_needed(effect, findings.second.n),
@@ -110,8 +110,8 @@ def _profile(plan: Plan, findings: Findings) -> tuple[ProfileRow, ...]:
     groups = (findings.profile.treated.mean, findings.profile.comparators.mean, findings.weighted.means.mean)
     rows = []
     for i, feature in enumerate(features(plan)):
-        treated, before, after = (feature.centre + feature.scale * float(mean[i]) for mean in groups)
-        unit = "" if feature.level is None else "share"
+        treated, before, after = (feature.shown(float(mean[i])) for mean in groups)
+        unit = "typical" if feature.transform == "log" else "" if feature.level is None else "share"
         rows.append(ProfileRow(covariate=feature.name, title=feature.title, treated=treated,
                                comparison_before=before, comparison_after=after, unit=unit))  # fmt: skip
     return tuple(rows)

@@ -36,7 +36,7 @@ def national_sums(spec: RoundSpec, answers: Answers) -> dict[str, NoisySum]:
 
 
 def _national(spec: VectorSpec, released: list[NDArray[np.int64]]) -> NoisySum:
-    total = np.sum(np.stack(released), axis=0, dtype=np.int64).astype(np.float64)
+    total: Array = np.stack(released).sum(axis=0).astype(np.float64)
     unit = spec.grid if spec.rule == "sum" else spec.grid**2
     noise = len(released) * spec.sigma**2 / unit**2
     return NoisySum(total / unit if spec.rule == "sum" else _symmetric(total / unit, spec.width), noise)

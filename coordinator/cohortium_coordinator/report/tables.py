@@ -196,8 +196,9 @@ def profile(result: StudyResult) -> Table:
 
 def _profile_values(row: ProfileRow, shown: bool) -> tuple[str, ...]:
     factor = 100 if row.unit == "share" else 1
+    places = 2 if row.unit == "typical" else 1
     helped, *compared = (
-        number(factor * value, 1) for value in (row.treated, row.comparison_before, row.comparison_after)
+        number(factor * value, places) for value in (row.treated, row.comparison_before, row.comparison_after)
     )
     return (helped if shown else disclosure.SUPPRESSED, *compared)
 

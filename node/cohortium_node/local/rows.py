@@ -47,7 +47,8 @@ def expected(side: Side, parameters: Parameters, k: int) -> Array:
 
 def weights(side: Side, parameters: Parameters) -> Array:
     """Returns min(exp(tilt' u + log_scale), 1), shape (n,)."""
-    return np.exp(np.minimum(side.profile @ parameters["tilt"] + float(parameters["log_scale"]), 0.0))
+    exponent = side.profile @ parameters["tilt"] + float(parameters["log_scale"])
+    return np.asarray(np.exp(np.minimum(exponent, 0.0)), dtype=np.float64)
 
 
 def treated_profile(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
@@ -83,7 +84,7 @@ def score(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
     side = arrays.comparators
     clip = parameters["clip"][k]
     residual = np.clip(side.y[:, k] - expected(side, parameters, k), -clip, clip) / clip
-    return residual[:, None] * with_one(side.model)
+    return np.asarray(residual[:, None] * with_one(side.model), dtype=np.float64)
 
 
 def curvature(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:

@@ -1,0 +1,1 @@
+"""The operator's service: submit a plan, relay messages, combine answers, report."""

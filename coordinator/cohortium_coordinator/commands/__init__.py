@@ -1,0 +1,1 @@
+"""The commands of ``cohortium``, by what they are about."""

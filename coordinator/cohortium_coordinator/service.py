@@ -1,0 +1,334 @@
+"""The studies of one operator: what is stored, what is done next, and the mailbox in between.
+
+Every step is stored before anything of it is posted, posting twice does no harm, and what to do next is
+worked out from the records alone (``study.state``). The process can therefore be killed at any moment and
+started again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from cohortium_coordinator.combine.analysis import Analysis
+from cohortium_coordinator.config import StudySettings
+from cohortium_coordinator.report import write_report
+from cohortium_coordinator.result import NodeState, NodeStatus, StudyResult
+from cohortium_coordinator.store import Message, SqliteStore
+from cohortium_coordinator.study.records import Ending, Fault, Records, Reported
+from cohortium_coordinator.study.rounds import (
+    Answers,
+    OpenStudy,
+    Writer,
+    accepted,
+    check_current,
+    gathered,
+    plan_message,
+    plan_text,
+    sent_message,
+    signed_schedule,
+)
+from cohortium_coordinator.study.signed_plan import is_signed_plan, read_signed_plan
+from cohortium_coordinator.study.state import (
+    Action,
+    AskRound,
+    Clock,
+    Combine,
+    Fail,
+    Finish,
+    TellClosed,
+    counted,
+    next_action,
+    outstanding,
+)
+from cohortium_coordinator.study.status import StudyStatus, node_progress, study_status
+from cohortium_protocols.channel import Post
+from cohortium_protocols.errors import BudgetRefusal, InputError, TrustError
+from cohortium_protocols.messages import Close, PlanMessage, RoundRequest, read
+from cohortium_protocols.plan_check import load_plan
+from cohortium_protocols.signing import Envelope, SigningKey
+
+_log = logging.getLogger(__name__)
+
+
+class StudyService:
+    """Runs the operator's studies.
+
+    Args:
+        settings: the operator's name, the pinned nodes, time-outs, and where reports go.
+        store: the records.
+        mailbox: where envelopes are posted to nodes and fetched from them.
+        key: signs plans and requests.
+    """
+
+    def __init__(self, settings: StudySettings, store: SqliteStore, mailbox: Post, key: SigningKey) -> None:
+        self._settings = settings
+        self._store = store
+        self._mailbox = mailbox
+        self._key = key
+        self._turn = threading.RLock()
+        self._since: datetime | None = None
+        self._posted: set[tuple[str, str, str, str]] = set()
+        self._quiet: set[str] = set()  # studies with nothing left to do or to wait for
+        self._open: dict[str, OpenStudy] = {}
+        self._troubles: dict[str, str] = {}
+
+    def submit(self, text: str, now: datetime | None = None) -> str:
+        """Stores a plan and its messages to the nodes, and returns the name of the study.
+
+        Args:
+            text: a plan as an operator writes it, or a file made by ``cohortium plan sign``. The same
+                plan again changes nothing.
+            now: the time; the clock's when not given.
+
+        Raises:
+            PlanError: the plan is not valid.
+            NotSupported: it asks for what this version cannot do.
+            TrustError: a signed plan is not signed by this operator, was altered, or has expired.
+            InputError: a node is not enrolled here, or the name belongs to another study.
+        """
+        at = now or datetime.now(UTC)
+        with self._turn:
+            opened, messages = self._signed(text, at)
+            study = opened.plan.study
+            known = self._store.records(study)
+            if known is None:
+                self._check_new(opened, at)
+                self._store.add_study(study, opened.digest, at, messages)
+                _log.info("study %s: submitted", study)
+            elif known.plan_digest != opened.digest:
+                raise InputError(
+                    f"There is another study called '{study}' here already.",
+                    why="its plan is not this one, and a plan cannot change once it was sent to nodes",
+                    do="choose another name for `study` in the plan",
+                )
+            return study
+
+    def advance(self, now: datetime) -> None:
+        """Takes in what arrived and does everything that follows from it; can be repeated at any time.
+
+        One study's trouble does not hold up the others: it is raised when all have had their turn.
+
+        Raises:
+            StorageError: the records, the mailbox or the reports cannot be used. Nothing is lost: try again.
+        """
+        with self._turn:
+            self._since = self._since or now
+            self._take_in(now)
+            clock = Clock(now, self._since)
+            troubles = [
+                self._advanced(study, clock) for study in self._store.studies() if study not in self._quiet
+            ]
+            for trouble in filter(None, troubles):
+                raise trouble
+
+    def close(self, study: str, reason: str, now: datetime | None = None) -> None:
+        """Ends a study before its result: nodes are told to close it. One that has ended stays as it is."""
+        with self._turn:
+            if self._records(study).ending is None:
+                self._end(study, Ending("closed", (), "", reason, now or datetime.now(UTC)))
+
+    def studies(self) -> list[str]:
+        """Returns the names of all studies, oldest first."""
+        return self._store.studies()
+
+    def status(self, study: str, now: datetime | None = None) -> StudyStatus:
+        """Returns where a study stands.
+
+        Raises:
+            InputError: there is no such study.
+        """
+        with self._turn:
+            at = now or datetime.now(UTC)
+            records = self._records(study)
+            return study_status(self._opened(study).terms, records, Clock(at, self._since or at))
+
+    def trouble(self, study: str) -> str:
+        """Returns what kept a study from being moved on the last time; empty when nothing did."""
+        return self._troubles.get(study, "")
+
+    def result(self, study: str, *, bounds_from_data: bool = False, truth: Mapping[str, float] | None = None
+               ) -> StudyResult:  # fmt: skip
+        """Returns the result of a study whose rounds are finished; from the stored answers, always the same.
+
+        Args:
+            study: the study.
+            bounds_from_data: whether bounds were read from the data: nothing is private (simulations only).
+            truth: the true effects (simulations only).
+
+        Raises:
+            InputError: there is no such study, or its rounds are not finished.
+        """
+        with self._turn:
+            records, opened = self._records(study), self._opened(study)
+            if records.ending is None or records.ending.outcome != "finished":
+                raise InputError(f"The study '{study}' has no result.", why=self.status(study).reason)
+            nodes = self._node_statuses(opened, records)
+            created = records.ending.at.isoformat()
+            return Analysis(opened.plan).result(
+                self._answers(study, records.ending.nodes), created=created, nodes=nodes,
+                bounds_from_data=bounds_from_data, truth=truth,
+            )  # fmt: skip
+
+    def report(self, study: str, suffix: str) -> bytes:
+        """Returns the report as a file of the kind html, json or csv.
+
+        Raises:
+            InputError: there is no such study, or no report of it.
+        """
+        path = self._settings.reports / study / f"report.{suffix}"
+        if self._records(study).reported is None or not path.is_file():
+            raise InputError(
+                f"There is no report of the study '{study}'.",
+                why=f"it stands at: {self.status(study).phase_text}",
+                do=f"wait for it with `cohortium study follow {study}`",
+            )
+        return path.read_bytes()
+
+    # Submitting
+
+    def _signed(self, text: str, now: datetime) -> tuple[OpenStudy, list[Message]]:
+        if is_signed_plan(text):
+            message, envelopes = read_signed_plan(text, self._settings.name, self._key.public)
+            load_plan(plan_text(message.plan))
+            signed_schedule(message)
+            return OpenStudy(message, self._settings), [sent_message(envelope, now) for envelope in envelopes]
+        message = plan_message(load_plan(text), now)
+        messages = self._writer(message.plan.study).plan(message, now)
+        return OpenStudy(message, self._settings), messages
+
+    def _check_new(self, opened: OpenStudy, now: datetime) -> None:
+        check_current(opened.plan, now)
+        strangers = [node for node in opened.terms.roster if node not in self._settings.nodes]
+        if strangers:
+            raise InputError(
+                f"Not enrolled here: {', '.join(strangers)}.",
+                why="answers are checked against the nodes' pinned keys",
+                do="enrol them with `cohortium enrol`, start `cohortium serve` again, or correct the roster",
+            )
+
+    # Taking in
+
+    def _take_in(self, now: datetime) -> None:
+        while arrived := self._mailbox.fetch(self._settings.name, self._store.consumed):
+            for sequence, data in arrived:
+                self._receive(sequence, data, now)
+
+    def _receive(self, sequence: int, data: bytes, now: datetime) -> None:
+        study, node = "", ""
+        try:
+            envelope = Envelope.from_bytes(data).verified(self._settings.nodes)
+            node = envelope.sender
+            records = self._store.records(envelope.study)
+            if records is None or envelope.recipient != self._settings.name:
+                raise TrustError(f"'{node}' sent a message about a study that is not one of this operator's.")
+            study = envelope.study
+            received = accepted(envelope, self._opened(study), records, now)
+        except TrustError as error:
+            self._refuse(sequence, study, Fault(node, error.what, now))
+        except (ValueError, RecursionError):
+            self._refuse(sequence, study, Fault(node, f"'{node}' sent a message that cannot be read.", now))
+        else:
+            self._store.receive(sequence, study, received, data)
+
+    def _refuse(self, sequence: int, study: str, fault: Fault) -> None:
+        _log.warning("study %s: a message was not accepted: %s", study or "unknown", fault.what)
+        self._store.add_fault(sequence, study, fault)
+
+    # Doing
+
+    def _advanced(self, study: str, clock: Clock) -> Exception | None:
+        self._troubles.pop(study, None)
+        try:
+            self._advance(study, clock)
+        except Exception as error:
+            # Of whatever kind: the other studies come first; advance() raises it when they had their turn.
+            self._troubles[study] = str(error) or type(error).__name__
+            return error
+        return None
+
+    def _advance(self, study: str, clock: Clock) -> None:
+        opened = self._opened(study)
+        while action := next_action(opened.terms, self._records(study), clock):
+            self._do(action, study, opened, clock.now)
+        left = outstanding(self._records(study))
+        for kind, round_name, node in left:
+            if (study, kind, round_name, node) not in self._posted:
+                self._mailbox.post(node, self._store.envelope(study, kind, round_name, node))
+                self._posted.add((study, kind, round_name, node))
+        if not left:
+            self._quiet.add(study)
+
+    def _do(self, action: Action, study: str, opened: OpenStudy, now: datetime) -> None:
+        match action:
+            case AskRound():
+                self._ask(action, study, opened, now)
+            case Finish():
+                self._end(study, Ending("finished", action.nodes, "", "", now))
+            case Fail():
+                self._end(study, Ending("failed", (), action.code, action.reason, now))
+            case Combine():
+                self._combine(action, study)
+            case TellClosed():
+                body = Close(plan_digest=opened.digest, reason=action.reason)
+                self._store.add_messages(study, self._writer(study).closing(body, action.nodes, now))
+
+    def _ask(self, action: AskRound, study: str, opened: OpenStudy, now: datetime) -> None:
+        answers = self._answers(study, action.nodes)
+        parameters = Analysis(opened.plan).parameters(action.round, answers)
+        body = RoundRequest(plan_digest=opened.digest, round=action.round, attempt=1, parameters=parameters)
+        self._store.add_messages(study, self._writer(study).request(body, action.nodes, now))
+        _log.info("study %s: round %s asked of %d nodes", study, action.round, len(action.nodes))
+
+    def _combine(self, action: Combine, study: str) -> None:
+        result = self.result(study)
+        write_report(result, self._settings.reports / study)
+        self._store.add_report(
+            study, Reported(result.published, result.not_published_because or "", action.at)
+        )
+        _log.info("study %s: report written", study)
+
+    def _end(self, study: str, ending: Ending) -> None:
+        self._store.end(study, ending)
+        _log.info("study %s: rounds %s. %s", study, ending.outcome, ending.reason)
+
+    # Looking up
+
+    def _answers(self, study: str, nodes: tuple[str, ...]) -> Answers:
+        opened, records = self._opened(study), self._records(study)
+        return gathered(self._store.answers(study), opened, counted(opened.terms, records, nodes))
+
+    def _node_statuses(self, opened: OpenStudy, records: Records) -> tuple[NodeStatus, ...]:
+        progress = (node_progress(opened.terms, records, node) for node in opened.terms.roster)
+        return tuple(
+            NodeStatus(
+                name=node.name, status=_shown(node.state, node.code), rounds_answered=node.rounds_answered
+            )
+            for node in progress
+        )
+
+    def _writer(self, study: str) -> Writer:
+        return Writer(self._settings.name, study, self._key)
+
+    def _records(self, study: str) -> Records:
+        records = self._store.records(study)
+        if records is None:
+            raise InputError(
+                f"There is no study called '{study}' here.",
+                do="look at the names with `cohortium study list`",
+            )
+        return records
+
+    def _opened(self, study: str) -> OpenStudy:
+        if study not in self._open:
+            message = read(Envelope.from_bytes(self._store.first(study, "plan")), PlanMessage)
+            self._open[study] = OpenStudy(message, self._settings)
+        return self._open[study]
+
+
+def _shown(state: str, code: str) -> NodeState:
+    if state == "refused":
+        return "over budget" if code == BudgetRefusal.code else "refused"
+    return "answered" if state == "answered" else "offline"

@@ -1,0 +1,1 @@
+"""A study's life: what was stored about it, what follows from that, and the rounds it asks."""

@@ -1,0 +1,148 @@
+"""Where a study stands, for people: worked out from its records and never stored."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from cohortium_coordinator.study.records import Records
+from cohortium_coordinator.study.state import Clock, Terms, current_round, waiting_until
+from cohortium_protocols.errors import ChannelError
+
+Phase = Literal[
+    "waiting for approval", "round", "combining", "published", "not published", "failed", "closed"
+]
+NodeState = Literal["waiting", "approved", "answered", "refused", "offline"]
+
+ENDED: tuple[Phase, ...] = ("published", "not published", "failed", "closed")
+"""Phases after which no result will change."""
+
+
+@dataclass(frozen=True)
+class NodeProgress:
+    """How far one node is.
+
+    Attributes:
+        name: the node.
+        state: waiting (has not decided), approved, answered (at least one round), refused, or offline (did
+            not decide or answer in time, and takes no further part).
+        rounds_answered: how many rounds it answered.
+        code: why it refused; empty otherwise.
+        closed: whether its receipt for the end of the study has come.
+    """
+
+    name: str
+    state: NodeState
+    rounds_answered: int
+    code: str
+    closed: bool
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """Where a study stands.
+
+    Attributes:
+        study: its name.
+        plan_digest: SHA-256 of its plan's canonical bytes.
+        phase: see the picture in ``state``.
+        round: number of the round being asked, from 1; 0 before the first.
+        rounds: how many rounds there are.
+        round_name: name of that round; empty before the first.
+        nodes: every node of the roster.
+        code: why it failed, a word of the closed vocabulary of errors; empty otherwise.
+        reason: why it failed, was closed or was not published, for people; empty otherwise.
+        submitted: when the plan was submitted.
+        waiting_until: when the present wait for nodes is over; None when nobody is waited for.
+        faults: what arrived and was not accepted, in sentences.
+    """
+
+    study: str
+    plan_digest: str
+    phase: Phase
+    round: int
+    rounds: int
+    round_name: str
+    nodes: tuple[NodeProgress, ...]
+    code: str
+    reason: str
+    submitted: datetime
+    waiting_until: datetime | None
+    faults: tuple[str, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the outcome is known."""
+        return self.phase in ENDED
+
+    @property
+    def phase_text(self) -> str:
+        """The phase as people read it."""
+        return (
+            f"round {self.round} of {self.rounds} ({self.round_name})"
+            if self.phase == "round"
+            else self.phase
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a plain JSON value; times are ISO 8601 in UTC."""
+        times = {"submitted": self.submitted, "waiting_until": self.waiting_until}
+        texts = {name: time.isoformat() if time else None for name, time in times.items()}
+        return asdict(self) | texts | {"ended": self.ended, "phase_text": self.phase_text}
+
+
+def study_status(terms: Terms, records: Records, clock: Clock) -> StudyStatus:
+    """Returns where the study stands."""
+    current = current_round(terms, records)
+    ending, reported = records.ending, records.reported
+    return StudyStatus(
+        study=records.study,
+        plan_digest=records.plan_digest,
+        phase=_phase(records, current),
+        round=terms.rounds.index(current) + 1 if current else 0,
+        rounds=len(terms.rounds),
+        round_name=current or "",
+        nodes=tuple(node_progress(terms, records, node) for node in terms.roster),
+        code=ending.code if ending else "",
+        reason=reported.reason if reported else ending.reason if ending else "",
+        submitted=records.submitted,
+        waiting_until=waiting_until(terms, records, clock),
+        faults=tuple(fault.what for fault in records.faults),
+    )
+
+
+def node_progress(terms: Terms, records: Records, node: str) -> NodeProgress:
+    """Returns how far one node is."""
+    said = [received for received in records.received if received.node == node]
+    answered = sum(received.kind == "answer" and received.standing == "approved" for received in said)
+    refusals = [received.code for received in said if received.standing == "refused"]
+    state = "refused" if refusals else _state(terms, records, node, answered)
+    closed = any(received.kind == "receipt" for received in said)
+    return NodeProgress(node, state, answered, refusals[0] if refusals else "", closed)
+
+
+def _phase(records: Records, current: str | None) -> Phase:
+    if records.reported:
+        return "published" if records.reported.published else "not published"
+    if records.ending is None:
+        return "round" if current else "waiting for approval"
+    return "combining" if records.ending.outcome == "finished" else records.ending.outcome
+
+
+def _state(terms: Terms, records: Records, node: str, answered: int) -> NodeState:
+    if node not in _taking_part(terms, records):
+        return "offline"
+    if answered:
+        return "answered"
+    return "approved" if node in records.said("decision") else "waiting"
+
+
+def _taking_part(terms: Terms, records: Records) -> tuple[str, ...]:
+    """Returns the nodes not yet given up: after the others were silent, those that spoke."""
+    current = current_round(terms, records)
+    asked = terms.roster if current is None else records.asked(current)
+    if records.ending is None or (not records.ending.nodes and records.ending.code != ChannelError.code):
+        return asked
+    said = records.said("decision") if current is None else records.said("answer", current)
+    return records.ending.nodes or tuple(node for node in asked if node in said)

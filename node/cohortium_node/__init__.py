@@ -1,0 +1,1 @@
+"""The custodian's daemon: data, linkage, the ledger, and the one door through which anything leaves."""

@@ -1,0 +1,334 @@
+"""The custodian's command line: ``cohortium-node``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cohortium_node import views, workplace
+from cohortium_node.approvals import Desk
+from cohortium_node.channels.grpc import GrpcChannel
+from cohortium_node.config import Config, read_config, read_study_key
+from cohortium_node.daemon import Daemon, stopping_on_signals
+from cohortium_node.data.source import FolderSource
+from cohortium_node.ledger import Ledger
+from cohortium_node.service import NodeService
+from cohortium_protocols.errors import CohortiumError, InputError, UsageFault
+from cohortium_protocols.signing import SigningKey, VerifyKey
+
+EXIT_CODES = """\b
+Exit codes:
+  0 done                     5 not from whom it must be
+  1 a fault in Cohortium     6 understood, and refused
+  2 wrong use                7 the relay cannot be reached
+  3 a file cannot be used    8 this node's own records cannot be used
+  4 a plan is not valid      130 interrupted
+"""
+
+_BEYOND = 2**62
+"""A place in the mailbox after everything: asks whether the relay answers, and fetches nothing."""
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def main() -> None:
+    """Runs the command line; every error a person can cause is a message and an exit code."""
+    try:
+        sys.exit(cli(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except CohortiumError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config", "-c", "path", type=click.Path(path_type=Path), default=Path("node.toml"), show_default=True,
+    help="The node's configuration file.",
+)  # fmt: skip
+@click.pass_context
+def cli(context: click.Context, path: Path) -> None:
+    """Keeps a custodian's records where they are: only declared, noised sums leave, for plans you allow.
+
+    \b
+    Examples:
+      cohortium-node init north --operator lab --relay relay.example.org:8443
+      cohortium-node -c north/node.toml check
+      cohortium-node -c north/node.toml run
+      cohortium-node -c north/node.toml plans
+      cohortium-node -c north/node.toml show befriending-2024
+      cohortium-node -c north/node.toml approve befriending-2024
+    """
+    context.obj = path
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", help="The node's name on every roster.  [default: the folder's name]")
+@click.option("--operator", required=True, help="Name of the data lab.")
+@click.option("--operator-key", help="The lab's public key, compared by telephone: ed25519:...")
+@click.option("--relay", required=True, help="The lab's relay, HOST:PORT.")
+@click.option("--data", type=click.Path(path_type=Path), default=Path("data"), show_default=True,
+              help="Folder of the canonical tables.")  # fmt: skip
+@click.option("--cohorts", type=click.Path(path_type=Path), default=Path("cohorts"), show_default=True,
+              help="Folder of the cohort files.")  # fmt: skip
+@click.option("--study-key", type=click.Path(path_type=Path),
+              help="The custodians' common key.  [default: a new one]")  # fmt: skip
+def init(
+    folder: Path, name: str | None, operator: str, operator_key: str | None, relay: str, data: Path,
+    cohorts: Path, study_key: Path | None,
+) -> None:  # fmt: skip
+    """Make a node's keys, certificate request, configuration and policy in FOLDER.
+
+    Relative folders are relative to FOLDER.
+    """
+    name = name or folder.absolute().name
+    key = VerifyKey.from_text(operator_key) if operator_key else None
+    config = workplace.make(workplace.Beginning(folder, name, operator, key, relay, data, cohorts, study_key))
+    public = SigningKey.load(read_config(config).signing_key).public
+    click.echo(f"Made {config}. Still to do:")
+    request = folder / "tls" / f"{name}.csr"
+    click.echo(f"  1. send {request} to the operator; put the certificate and ca.pem beside it")
+    click.echo(
+        f"  2. send them this node's key, and read its fingerprint out by telephone: {public.fingerprint}"
+    )
+    click.echo(f"     {public.text}")
+    if key is None:
+        click.echo(f"  3. pin the operator's key in {folder / 'policy.toml'}")
+    if study_key is None:
+        click.echo(
+            f"  *  a new study key was made: {folder / 'study.key'}. Every custodian needs the same one;"
+        )
+        click.echo("     share it with them on a safe way, and never with the operator.")
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def check(path: Path, as_json: bool) -> None:
+    """Try out everything the daemon needs, and say what is wrong and what to do."""
+    config = read_config(path)
+    results = [_tried(what, attempt) for what, attempt in _attempts(config)]
+    _out(as_json, [{"what": what, "ok": error is None, "message": said} for what, said, error in results], [
+        f"{'ok  ' if error is None else 'FAULT'} {what}: {said}" for what, said, error in results
+    ])  # fmt: skip
+    for _, _, error in results:
+        if error is not None:
+            sys.exit(error.exit_code)
+
+
+@cli.command()
+@click.pass_obj
+def run(path: Path) -> None:
+    """Run the daemon until it is stopped (Ctrl-C, or the signal TERM)."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    config = read_config(path)
+    if not config.data.folder.is_dir():
+        raise InputError(
+            f"The data folder {config.data.folder} is not there.", do="check [data] in the configuration"
+        )
+    with workplace.opened(config) as node, _channel(config) as channel:
+        daemon = Daemon(NodeService(node), node.desk, channel, poll=config.relay.poll)
+        with stopping_on_signals(daemon) as signals:
+            click.echo(f"Node {config.name} is at work. Relay: {config.relay.address}.", err=True)
+            daemon.run()
+    if signal.SIGINT in signals:
+        raise KeyboardInterrupt
+
+
+@cli.group()
+def key() -> None:
+    """This node's own key."""
+
+
+@key.command("show")
+@as_json
+@click.pass_obj
+def key_show(path: Path, as_json: bool) -> None:
+    """Print the public key and its fingerprint, to be read out by telephone."""
+    config = read_config(path)
+    public = SigningKey.load(config.signing_key).public
+    facts = {"name": config.name, "key": public.text, "fingerprint": public.fingerprint}
+    _out(as_json, facts, [public.text, f"fingerprint: {public.fingerprint}"])
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def plans(path: Path, as_json: bool) -> None:
+    """List the plans that arrived, and what became of them."""
+    with _desk(path) as desk:
+        found = [views.listed(study) for study in desk.studies()]
+    lines = [
+        f"{each['study']}: {each['state']}{_wished(each['wish'])}, epsilon {each['epsilon']:g}"
+        for each in found
+    ]
+    _out(as_json, found, lines or ["No plan has arrived yet."])
+
+
+@cli.command()
+@click.argument("study")
+@as_json
+@click.pass_obj
+def show(path: Path, study: str, as_json: bool) -> None:
+    """Show what STUDY asks and, in exact numbers, what would leave this node."""
+    config = read_config(path)
+    with _desk(path) as desk:
+        view = views.shown(desk.find(study), config.name, workplace.pinned_policy(config))
+    _out(as_json, view, views.plan_text(view))
+
+
+@cli.command()
+@click.argument("study")
+@click.pass_obj
+def approve(path: Path, study: str) -> None:
+    """Approve STUDY: the daemon freezes its data and answers its rounds."""
+    config = read_config(path)
+    with _desk(path) as desk:
+        desk.wish(study, "approve")
+    said = f"Approved '{study}'. The daemon opens it within {config.relay.poll:g} s, if it runs."
+    try:
+        workplace.source(config, workplace.pinned_policy(config)).cohort(study)
+    except CohortiumError as error:  # the approval stands, and waits for this
+        said = f"Approved '{study}', but it cannot start yet.\n{error}"
+    click.echo(said, err=True)
+
+
+@cli.command()
+@click.argument("study")
+@click.pass_obj
+def refuse(path: Path, study: str) -> None:
+    """Refuse STUDY: nothing about it will leave this node."""
+    with _desk(path) as desk:
+        desk.wish(study, "refuse")
+    click.echo(f"Refused '{study}'. The daemon tells the operator.", err=True)
+
+
+@cli.group()
+def ledger() -> None:
+    """The privacy ledger: what was reserved and answered."""
+
+
+@ledger.command("show")
+@as_json
+@click.pass_obj
+def ledger_show(path: Path, as_json: bool) -> None:
+    """Print every entry, oldest first."""
+    with _ledger(path) as opened:
+        entries = [{**entry.body, "hash": entry.hash} for entry in opened.entries()]
+    lines = [
+        "  ".join(
+            str(entry.get(name, "")) for name in ("sequence", "at", "kind", "study", "round", "hash")
+        ).rstrip()
+        for entry in entries
+    ]
+    _out(as_json, entries, lines or ["The ledger has no entries yet."])
+
+
+@ledger.command("verify")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@as_json
+@click.pass_obj
+def ledger_verify(path: Path, file: Path | None, as_json: bool) -> None:
+    """Walk the chain of the ledger, or of a copy of it in FILE, and name the first broken link."""
+    with closing(Ledger.read(file)) if file else _ledger(path) as opened:
+        facts = {"entries": opened.verify(), "head": opened.head}
+    _out(as_json, facts, [f"The chain holds: {facts['entries']} entries.", f"head: {facts['head']}"])
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def budget(path: Path, as_json: bool) -> None:
+    """Show what was spent, what is set aside for open studies, and what is left."""
+    config = read_config(path)
+    with _ledger(path) as opened:
+        view = views.budget(opened.accounts, workplace.pinned_policy(config))
+    _out(as_json, view, views.budget_text(view))
+
+
+def _wished(wish: str) -> str:
+    return {"approve": " (you approved it)", "refuse": " (you refused it)"}.get(wish, "")
+
+
+def _desk(path: Path) -> closing[Desk]:
+    config = read_config(path)
+    if not config.studies.exists():
+        raise UsageFault("No plan has arrived yet.", do="start the daemon first: cohortium-node run")
+    return closing(Desk(config.studies))
+
+
+def _ledger(path: Path) -> closing[Ledger]:
+    config = read_config(path)
+    if not config.ledger.exists():
+        raise UsageFault("There is no ledger yet.", do="start the daemon first: cohortium-node run")
+    return closing(Ledger.read(config.ledger))
+
+
+def _channel(config: Config) -> GrpcChannel:
+    relay = config.relay
+    return GrpcChannel(relay.address, relay.authority, relay.certificate, relay.key)
+
+
+def _attempts(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "configuration", lambda: f"node '{config.name}', operator '{config.operator}'"
+    yield "policy", lambda: _policy_words(config)
+    yield "signing key", lambda: SigningKey.load(config.signing_key).public.fingerprint
+    yield "study key", lambda: f"{len(read_study_key(config.study_key))} bytes"
+    yield "records", lambda: _records_words(config)
+    yield "ledger", lambda: _ledger_words(config)
+    yield "relay", lambda: _relay_words(config)
+
+
+def _policy_words(config: Config) -> str:
+    policy = workplace.pinned_policy(config)
+    return (
+        f"pinned operators: {', '.join(policy.operators)}; pinned nodes: {', '.join(policy.peers) or 'none'}"
+    )
+
+
+def _records_words(config: Config) -> str:
+    report = FolderSource(config.data.folder).check()
+    missing = f"; not there: {', '.join(report.missing_tables)}" if report.missing_tables else ""
+    return ", ".join(f"{table} {rows:,} rows" for table, rows in report.rows.items()) + missing
+
+
+def _ledger_words(config: Config) -> str:
+    if not config.ledger.exists():
+        return "made when the daemon first runs"
+    with closing(Ledger.read(config.ledger)) as ledger:
+        return f"{ledger.verify()} entries, chain unbroken"
+
+
+def _relay_words(config: Config) -> str:
+    with _channel(config) as channel:
+        channel.fetch(_BEYOND)
+    return f"{config.relay.address} answers"
+
+
+def _tried(what: str, attempt: Callable[[], str]) -> tuple[str, str, CohortiumError | None]:
+    try:
+        return what, attempt(), None
+    except CohortiumError as error:
+        return what, str(error), error
+
+
+def _out(as_json: bool, value: Any, lines: Iterable[str]) -> None:
+    if as_json:
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    else:
+        for line in lines:
+            click.echo(line)

@@ -1,0 +1,1 @@
+"""Worlds with known truth, and real coordinators and nodes run on them."""

@@ -1,0 +1,169 @@
+"""Kill the coordinator or any node, at any moment, and start it again: the study ends as if nothing had happened.
+
+Real processes, SIGKILL. Moments are found in what the processes themselves write, and drawn at random.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
+from time import sleep
+
+import numpy as np
+import pytest
+from small_federation import EPSILON, Answers, Federation, small_federation
+
+from cohortium_node.accounts import prices, whole
+from cohortium_protocols.privacy.accounting import mu_from_epsilon
+from cohortium_simulations.installation import OPERATOR
+
+pytestmark = pytest.mark.process
+
+NUMBERS = count(1)
+ROUNDS = ("profile", "model_1", "model_2", "residuals", "model_3", "model_4", "recalibration", "outcome")
+LONGEST = 2.0
+"""Seconds from submission after which a study has usually ended."""
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with small_federation(tmp_path_factory.mktemp("federation")) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The answers that were stored at one moment: in the nodes' ledgers, and in the coordinator's records."""
+
+    released: Answers
+    received: Answers
+
+
+def kept(federation: Federation, study: str) -> Kept:
+    return Kept(federation.released(study), federation.received(study))
+
+
+def killed(federation: Federation, moment: Callable[[str], object], *victims: str) -> None:
+    """Runs a study, kills when the moment has come, starts again, and holds the end against what was there before."""
+    study = f"study-{next(NUMBERS)}"
+    federation.submit(study)
+    federation.until(lambda: moment(study))
+    federation.processes.kill(*victims)
+    before = kept(federation, study)
+    federation.processes.start(*victims)
+    _ended_well(federation, study, before)
+
+
+def _ended_well(federation: Federation, study: str, before: Kept) -> None:
+    status, nodes = federation.ended(study), federation.here.nodes
+    assert status["phase"] in ("published", "not published")      # so few people may be too few for a headline
+    assert (status["faults"], status["trouble"]) == ([], "")
+    assert [node["rounds_answered"] for node in status["nodes"]] == [len(ROUNDS)] * len(nodes)
+    after = kept(federation, study)
+    assert before.released <= after.released, "an answer that was stored has changed"
+    assert before.received <= after.received == after.released
+    for name in nodes:
+        _charged_once(federation, name, study)
+    _carried_once(federation, study, after.released)
+
+
+def _charged_once(federation: Federation, node: str, study: str) -> None:
+    """One reservation and one answer a round, and the price that was approved; the chain holds."""
+    entries = federation.entries(node, study)
+    once = Counter({"opened": 1, "reserved": len(ROUNDS), "answered": len(ROUNDS), "closed": 1})
+    assert Counter(entry["kind"] for entry in entries) == once
+    assert [entry["round"] for entry in entries if entry["kind"] == "reserved"] == list(ROUNDS)
+    with federation.ledger(node) as ledger:
+        ledger.verify()
+        account = ledger.accounts.studies[study]
+    price = whole(prices(federation.schedule(study)))
+    assert account.charged == account.committed == price
+    assert price <= Fraction(mu_from_epsilon(EPSILON, 1e-6) ** 2)
+
+
+def _carried_once(federation: Federation, study: str, released: Answers) -> None:
+    """The relay holds one envelope for each thing that was said, and the answers are those of the ledgers."""
+    carried = federation.mailed(study)
+    for name in federation.here.nodes:
+        to, by = ([each for each in carried if getattr(each, side) == name] for side in ("recipient", "sender"))
+        assert Counter(each.kind for each in to) == {"plan": 1, "round": len(ROUNDS), "close": 1}
+        assert Counter(each.kind for each in by) == {"decision": 1, "answer": len(ROUNDS), "receipt": 1}
+    assert {each.to_bytes() for each in carried if each.kind == "answer"} == {data for _, _, data in released}
+
+
+# Moments: functions of the study that are true once it has come.
+
+
+def submitted(_federation: Federation, _study: str) -> bool:
+    return True
+
+
+def logged(words: str) -> Callable[[Federation, str], bool]:
+    return lambda federation, study: federation.said(study, words)
+
+
+def entered(kind: str, rounds: int, node: str = "south") -> Callable[[Federation, str], bool]:
+    """The node's ledger has so many entries of a kind."""
+
+    def look(federation: Federation, study: str) -> bool:
+        return sum(entry["kind"] == kind for entry in federation.entries(node, study)) >= rounds
+
+    return look
+
+
+COORDINATOR = {
+    "as soon as the plan is submitted": submitted,
+    "while nodes approve": entered("opened", 1),
+    "when the first round is asked": logged("round profile asked"),
+    "in a middle round": logged("round residuals asked"),
+    "when a node has answered": entered("answered", 5),
+    "in the last round": logged("round outcome asked"),
+    "while combining": logged("rounds finished"),
+    "when the report is written": logged("report written"),
+}
+NODE = {
+    "before the plan is read": submitted,
+    "when the study is opened": entered("opened", 1),
+    "when the first round is charged": entered("reserved", 1),
+    "when a middle round is asked": logged("round model_3 asked"),
+    "when a middle round is charged": entered("reserved", 5),
+    "between rounds": entered("answered", 3),
+    "when the last round is asked": logged("round outcome asked"),
+    "when the last round is charged": entered("reserved", len(ROUNDS)),
+    "while closing": logged("rounds finished"),
+}
+
+
+@pytest.mark.parametrize("moment", COORDINATOR)
+def test_the_coordinator_is_killed(federation: Federation, moment: str) -> None:
+    killed(federation, lambda study: COORDINATOR[moment](federation, study), OPERATOR)
+
+
+@pytest.mark.parametrize("moment", NODE)
+def test_a_node_is_killed(federation: Federation, moment: str) -> None:
+    killed(federation, lambda study: NODE[moment](federation, study), "south")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_anybody_is_killed_at_any_moment(federation: Federation, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    victim, delay = draw.choice([OPERATOR, *federation.here.nodes]), draw.uniform(0, LONGEST)
+    killed(federation, lambda _: sleep(delay) or True, str(victim))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_everybody_is_killed_at_once(federation: Federation, seed: int) -> None:
+    delay = np.random.default_rng([seed, 1]).uniform(0, LONGEST)
+    killed(federation, lambda _: sleep(delay) or True, OPERATOR, *federation.here.nodes)
+
+
+def test_a_plan_that_was_submitted_while_a_node_was_down_waits_for_it(federation: Federation) -> None:
+    federation.processes.kill("east")
+    federation.submit("patient")
+    federation.until(lambda: [node["state"] for node in federation.status("patient")["nodes"]].count("approved") == 2)
+    before = kept(federation, "patient")
+    federation.processes.start("east")
+    _ended_well(federation, "patient", before)
