@@ -95,7 +95,6 @@ class _Known:
         self._sums = {name: national_sums(analysis.schedule.round(name), answers) for name in self.done}
         self._answers = answers
         if self.done:
-            self.nodes = len(answers[self.done[-1]])
             self.profile: Profile = read_profile(self.sums("profile"))
             self.tilt = self._tilt()
             self.early = [self._early_model(k) for k in range(len(self.plan.outcomes))]
@@ -155,14 +154,19 @@ class _Known:
         return [float(each) for each in offsets(self.sums("recalibration")[f"residual_means.{outcome.name}"])]
 
     def _price(self, outcome: Outcome) -> Price:
-        """Returns what sampling, and the noise of the last round, will cost the estimate of an outcome."""
+        """Returns what sampling, and the noise of the last round, will cost the estimate of an outcome.
+
+        It is worked out for the nodes that answered the round of the residuals, so that a node lost later does not
+        change a clip that others use already.
+        """
+        nodes = len(self._answers["residuals"])
         last, comparators = self.analysis.schedule.round("outcome"), self.profile.comparators.n
         sizes = {
             "treated_outcome": self.profile.treated.n,
             "comparator_outcome": comparators / self.tilt.largest,
         }
         vectors = ((last.vector(f"{family}.{outcome.name}"), size) for family, size in sizes.items())
-        noise = sum(self.nodes * (vector.sigma / vector.grid / size) ** 2 for vector, size in vectors)
+        noise = sum(nodes * (vector.sigma / vector.grid / size) ** 2 for vector, size in vectors)
         return Price(1 / self.profile.treated.n + 2 * self.tilt.largest / comparators, noise)
 
     def _residual_square(self, k: int) -> float:

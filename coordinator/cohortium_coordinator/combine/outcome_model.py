@@ -55,7 +55,7 @@ def start(outcome: Outcome, levels: NoisySum, profile: Profile) -> OutcomeModel:
     else:
         level = 0.5 + float(levels.values[0]) / profile.comparators.n
         clip, slope, spread = 1.0, _SLOPE_PRIOR, 0.5
-    least = max(1e-4, 2 * np.sqrt(levels.noise) / profile.comparators.n)
+    least = min(max(1e-4, 2 * np.sqrt(levels.noise) / profile.comparators.n), 0.45)
     beta = np.zeros(1 + count)
     beta[0] = float(logit(np.clip(level, least, 1 - least)))
     return OutcomeModel(beta, np.diag([1.0, *[slope**2] * count]), clip, spread)

@@ -51,7 +51,8 @@ def first_tilt(profile: Profile) -> Tilt:
     largest = float(np.clip(0.15 * comparators.n / treated.n, _SMALLEST_LARGEST, _LARGEST_LARGEST))
     moved = profile.covariance @ tilt
     log_mean = float(tilt @ comparators.mean + tilt @ moved / 2)
-    return Tilt(tilt, -log_mean - float(np.log(largest)), comparators.mean + moved, inverse, largest)
+    scale = _bounded_scale(-log_mean - float(np.log(largest)))
+    return Tilt(tilt, scale, comparators.mean + moved, inverse, largest)
 
 
 def retilted(tilt: Tilt, weighted: NoisySum, profile: Profile) -> Tilt:
@@ -69,7 +70,7 @@ def retilted(tilt: Tilt, weighted: NoisySum, profile: Profile) -> Tilt:
     moved = _bounded(tilt.tilt + step)
     drift = float(np.log(np.clip(now.n * tilt.largest / profile.comparators.n, 0.5, 2.0)))
     log_scale = tilt.log_scale - believed * drift - float((moved - tilt.tilt) @ now.mean)
-    return replace(tilt, tilt=moved, log_scale=log_scale)
+    return replace(tilt, tilt=moved, log_scale=_bounded_scale(log_scale))
 
 
 def _overshoot(tilt: Tilt, moved: Array, noise: float, profile: Profile) -> float:
@@ -83,4 +84,9 @@ def _overshoot(tilt: Tilt, moved: Array, noise: float, profile: Profile) -> floa
 
 
 def _bounded(tilt: Array) -> Array:
+    """Returns the tilt within its declared bounds, which only noise far above what it hides can reach."""
     return np.clip(tilt, -19.0, 19.0)
+
+
+def _bounded_scale(log_scale: float) -> float:
+    return min(max(log_scale, -59.0), 59.0)

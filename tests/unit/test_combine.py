@@ -1,0 +1,175 @@
+"""The coordinator's steps, one by one: what noise may and may not do to them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from cohortium_coordinator.combine.diagnostics import _balance_state
+from cohortium_coordinator.combine.estimate import _fieller
+from cohortium_coordinator.combine.outcome_model import OutcomeModel, stepped
+from cohortium_coordinator.combine.profile import Means, Profile, pooled
+from cohortium_coordinator.combine.recalibration import knots, offsets
+from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, choose
+from cohortium_coordinator.combine.sums import NoisySum
+from cohortium_coordinator.combine.tilt import first_tilt, retilted
+from cohortium_protocols.doubly_robust import CLIPS, KNOTS, effects
+from cohortium_protocols.outcomes import Outcome
+
+VISITS = Outcome(name="visits", title="Visits", low=0.0, clip=8.0, kind="count", unit="visits", better="lower")
+RNG = np.random.default_rng(5)
+
+
+def profile(noise: float, gap: float = 0.5, people: float = 1e6) -> Profile:
+    """Standard normal comparators, and people helped who differ in the first of two features."""
+    treated = Means(1000.0, noise, np.array([gap, 0.0]), noise)
+    return Profile(treated, Means(people, 0.0, np.zeros(2), 0.0), np.eye(2))
+
+
+# Weights
+
+
+def test_exact_weights_move_normal_comparators_to_the_people_helped():
+    tilt = first_tilt(profile(0.0))
+    u = RNG.normal(size=(200_000, 2))
+    w = np.exp(np.minimum(u @ tilt.tilt + tilt.log_scale, 0.0))
+    assert w @ u / w.sum() == pytest.approx([0.5, 0.0], abs=0.02)
+    assert w.max() <= 1.0
+
+
+@given(st.floats(1e-4, 10))
+def test_noise_in_the_treated_profile_holds_the_weights_back(noise: float):
+    assert abs(first_tilt(profile(noise)).tilt[0]) < abs(first_tilt(profile(0.0)).tilt[0])
+
+
+def test_a_balance_round_corrects_weights_that_went_too_far():
+    tilt = first_tilt(profile(0.0))
+    overshot = NoisySum(np.array([5e4, 5e4 * 1.0, 0.0]), 0.0)
+    assert 0 < retilted(tilt, overshot, profile(0.0)).tilt[0] < tilt.tilt[0]
+
+
+def test_a_balance_round_that_is_all_noise_changes_nothing_much():
+    tilt = first_tilt(profile(0.0))
+    wild = NoisySum(np.array([5e4, 5e4 * 1.0, 0.0]), (5e4 * 10) ** 2)
+    assert retilted(tilt, wild, profile(0.0)).tilt == pytest.approx(tilt.tilt, abs=0.01)
+
+
+def test_two_noisy_readings_are_better_than_one():
+    both = pooled(Means(10, 1, np.array([1.0]), 0.2), Means(10, 1, np.array([2.0]), 0.1))
+    assert both.noise < 0.1
+    assert both.mean == pytest.approx([1 + 2 / 3])
+
+
+# The outcome model
+
+
+def data(count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    z = np.column_stack([np.ones(count), RNG.normal(size=(count, 2))])
+    return z, (RNG.random(count) < expit(z @ [-1.0, 0.8, -0.3])).astype(float)
+
+
+def fitted(noise: float, steps: int = 6) -> OutcomeModel:
+    z, y = data()
+    model = OutcomeModel(np.array([-1.0, 0.0, 0.0]), np.diag([1.0, 9.0, 9.0]), 1.0, 0.5)
+    for _ in range(steps):
+        m = expit(z @ model.beta)
+        score = NoisySum(z.T @ (y - m) + math.sqrt(noise) * RNG.normal(size=3), noise)
+        model = stepped(model, score, NoisySum((z * (m * (1 - m))[:, None]).T @ z, 0.0), len(y))
+    return model
+
+
+def test_exact_steps_reach_the_maximum_likelihood_fit():
+    model = fitted(0.0)
+    z, y = data()
+    assert model.beta == pytest.approx([-1.0, 0.8, -0.3], abs=0.08)
+    assert np.max(np.abs(np.diag(model.covariance))) < 1e-3
+
+
+def test_steps_that_are_all_noise_leave_the_slopes_near_where_they_were_and_say_so():
+    model = fitted(1e12)
+    assert np.max(np.abs(model.beta[1:])) < 1
+    assert np.min(np.diag(model.covariance)[1:]) > 4
+
+
+def test_the_stated_uncertainty_is_about_the_error_that_noise_makes():
+    errors = [fitted(4e5).beta[1] - 0.8 for _ in range(40)]
+    stated = math.sqrt(fitted(4e5).covariance[1, 1])
+    assert 0.5 < np.std(errors) / stated < 1.5
+
+
+# Residual clips
+
+
+def pass_through(level: float = 0.06, people: float = 1e5) -> NoisySum:
+    shapes, clips = len(effects(VISITS)), np.array(CLIPS)
+    seen = np.tile(1 - 0.5 * (1 - clips) ** 3, (shapes, 1)) * level * people
+    squares = np.minimum(0.02, clips**2) * people
+    return NoisySum(np.concatenate([seen.ravel(), np.full(shapes, level * people), squares]), 25.0)
+
+
+def chosen(noise: float) -> float:
+    return choose(VISITS, pass_through(), people=1e5, level=0.06, price=Price(1e-3, noise)).clip
+
+
+def test_without_noise_nothing_is_clipped():
+    assert choose(VISITS, pass_through(), people=1e5, level=0.06, price=Price(1e-3, 0.0)) is UNCLIPPED
+
+
+def test_more_noise_asks_for_a_closer_clip():
+    found = [chosen(noise) for noise in (1e-8, 1e-5, 1e-3)]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < 1.0
+
+
+def test_most_of_an_effect_is_always_seen():
+    assert choose(VISITS, pass_through(), people=1e5, level=0.06, price=Price(1e-3, 1.0)).pass_through >= 0.6
+
+
+# Recalibration
+
+
+def test_offsets_are_the_averages_where_there_are_people_and_nothing_where_there_are_none():
+    people = np.array([1e6] * (KNOTS - 1) + [0.0])
+    found = offsets(NoisySum(np.concatenate([people, 0.1 * people]), 100.0))
+    assert found[:-1] == pytest.approx(0.1, abs=0.001)
+    assert found[-1] == pytest.approx(0.0, abs=0.001)
+
+
+def test_knots_reach_farther_up_than_down():
+    model = OutcomeModel(np.array([-2.0, 1.0, 0.0]), np.eye(3), 1.0, 0.5)
+    found = knots(model, profile(0.0))
+    assert np.all(np.diff(found) > 0)
+    assert found[-1] + 2 > -2 - found[0]
+
+
+# Intervals and rules
+
+
+@given(st.floats(-0.5, 0.5), st.floats(50, 5000), st.floats(1e-6, 1e-2))
+def test_fieller_is_the_plain_interval_when_the_count_is_exact(ratio: float, n: float, rest: float):
+    low, high = _fieller(ratio, n, 4.0, 0.0, rest)
+    half = 1.959964 * math.sqrt(rest + 4.0 / n**2)
+    assert (low, high) == pytest.approx((ratio - half, ratio + half), abs=1e-6)
+
+
+def test_fieller_has_no_ends_when_the_count_could_be_nothing():
+    assert _fieller(0.1, 10.0, 4.0, 100.0, 1e-3) == (-math.inf, math.inf)
+
+
+def test_a_noisy_count_makes_the_interval_wider():
+    exact, noisy = (_fieller(0.4, 100.0, 4.0, noise, 1e-3) for noise in (0.0, 400.0))
+    assert noisy[1] - noisy[0] > exact[1] - exact[0]
+
+
+@pytest.mark.parametrize(
+    ("smd", "half", "state"),
+    [(0.02, 0.05, "green"), (-0.02, 0.05, "green"), (0.3, 0.1, "red"), (-0.3, 0.1, "red"), (0.05, 0.1, "cannot tell"),
+     (0.12, 0.05, "cannot tell"), (0.101, 0.0, "red"), (0.099, 0.0, "green")],
+)  # fmt: skip
+def test_balance_is_judged_by_the_whole_interval(smd: float, half: float, state: str):
+    assert _balance_state(smd, half) == state
