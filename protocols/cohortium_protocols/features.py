@@ -1,7 +1,8 @@
 """From covariates to features: public centres and scales, fixed by the plan.
 
 u = (x - centre) / scale for a number, clipped to its bounds first, or of log(1 + x) for a count with a long tail; one
-indicator a level but the first for a category, moved to be centred at 1 / (number of levels). A missing value counts as the centre.
+indicator a level but the first for a category, moved to be centred at 1 / (number of levels). A missing value counts as
+the centre.
 """
 
 from __future__ import annotations

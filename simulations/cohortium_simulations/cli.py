@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import numpy as np
 from cohortium_coordinator.report import to_json, write_report
 from cohortium_coordinator.result import StudyResult
 from cohortium_protocols.errors import CohortiumError, UsageFault
-from cohortium_simulations.demo import Demo, demo_world, run_demo
+from cohortium_protocols.plan_check import load_plan
+from cohortium_simulations.demo import DEMO_SEED, Demo, demo_world, plan_text, run_demo
 from cohortium_simulations.federation import run_study
+from cohortium_simulations.replicates import replicates, replicates_json, seed_range, summaries, summary_lines
 from cohortium_simulations.table import Column, Question, read_table, table_study
 from cohortium_simulations.terminal import Progress, outcome_lines
-from cohortium_simulations.worlds import WorldSpec
 
 _EXIT_CODES = """
 \b
@@ -65,7 +67,7 @@ Examples:
               help="People at all nodes.")
 @click.option("--helped", default=1_200, show_default=True, type=click.IntRange(60),
               help="People who were helped.")
-@click.option("--seed", default=WorldSpec.seed, show_default=True, type=click.IntRange(0),
+@click.option("--seed", default=DEMO_SEED, show_default=True, type=click.IntRange(0),
               help="Decides the world; keys and privacy noise have no seed.")
 @click.option("--epsilon", default=2.0, show_default=True, type=click.FloatRange(0, 10, min_open=True),
               help="Privacy budget over all outcomes.")
@@ -90,6 +92,34 @@ def demo(folder: Path, people: int, helped: int, seed: int, epsilon: float, json
 @commands.command(epilog="""
 \b
 Examples:
+  cohortium-sim worlds
+  cohortium-sim worlds --seeds 500..509 --epsilon 1 --json - | jq .summaries
+""")
+@click.option("--seeds", default="300..319", show_default=True, metavar="FIRST..LAST", help="One world each.")
+@click.option("--people", default=210_000, show_default=True, type=click.IntRange(1_000, 5_000_000),
+              help="People at all nodes.")
+@click.option("--helped", default=1_200, show_default=True, type=click.IntRange(60), help="People who were helped.")
+@click.option("--epsilon", default=2.0, show_default=True, type=click.FloatRange(0, 10, min_open=True),
+              help="Privacy budget over all outcomes.")
+@click.option("--json", "json_to", metavar="FILE|-", help="Write every estimate as JSON; - for standard output.")
+def worlds(seeds: str, people: int, helped: int, epsilon: float, json_to: str | None) -> None:
+    """Run the demo's study in many worlds, in memory: how often does its interval hold the truth?
+
+    Every world is studied with noise and without. About 10 seconds a world.
+    """
+    spec = demo_world(people, helped, 0)
+    plan = load_plan(plan_text(Demo(Path(), spec, epsilon), helped), "the demo's plan")
+    found = replicates(spec, seed_range(seeds), plan, lambda seed: _say(f"world {seed}"))
+    for line in summary_lines(summaries(found)):
+        click.echo(line, err=json_to == "-")
+    if json_to is not None:
+        with click.open_file(json_to, "w", encoding="utf-8") as out:
+            json.dump(replicates_json(found), out, indent=1)
+
+
+@commands.command(epilog="""
+\b
+Examples:
   cohortium-sim table nhefs.csv --treated qsmk --outcome wt82_71 \\
       --covariates sex,race,age,wt71 --categorical education --epsilon off
   cohortium-sim table visits.csv --treated helped --outcome visits:10 \\
@@ -101,14 +131,18 @@ Examples:
               help="Column to compare, with its bounds. Can be given several times.")
 @click.option("--covariates", default="", metavar="COL[:LOW..HIGH],...", help="Numbers in which people must be alike.")
 @click.option("--categorical", default="", metavar="COL,...", help="Columns whose values are categories.")
-@click.option("--nodes", default=5, show_default=True, type=click.IntRange(1, 500), help="Nodes to share people out to.")
+@click.option("--nodes", default=5, show_default=True, type=click.IntRange(1, 500),
+              help="Nodes to share people out to.")
 @click.option("--split", default="random", show_default=True, metavar="random|by:COL", help="How they are shared out.")
-@click.option("--epsilon", default=1.0, show_default=True, type=_Epsilon(), help="Privacy budget; off: no noise at all.")
-@click.option("--delta", default=1e-6, show_default=True, type=click.FloatRange(0, 1e-4, min_open=True), help="Its delta.")
+@click.option("--epsilon", default=1.0, show_default=True, type=_Epsilon(), help="Privacy budget; off: no noise.")
+@click.option("--delta", default=1e-6, show_default=True, type=click.FloatRange(0, 1e-4, min_open=True),
+              help="Its delta.")
 @click.option("--method", default="doubly_robust", show_default=True, help="Method of analysis.")
-@click.option("--seed", default=1, show_default=True, help="Decides how people are shared out; privacy noise has no seed.")
+@click.option("--seed", default=1, show_default=True,
+              help="Decides how people are shared out; privacy noise has no seed.")
 @click.option("--json", "json_to", metavar="FILE|-", help="Write the whole result as JSON; - for standard output.")
-@click.option("--report", "report_to", type=click.Path(path_type=Path), metavar="FOLDER", help="Write the report there.")
+@click.option("--report", "report_to", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Write the report there.")
 def table(
     file: Path, treated: str, outcomes: tuple[str, ...], covariates: str, categorical: str, nodes: int, split: str,
     epsilon: float | str, delta: float, method: str, seed: int, json_to: str | None, report_to: Path | None,
@@ -124,8 +158,9 @@ def table(
     )  # fmt: skip
     budget = None if isinstance(epsilon, str) else epsilon
     source = "standard input" if str(file) == "-" else file.name
-    study = table_study(read_table(file), question, source=source, nodes=nodes, split=split, epsilon=budget, delta=delta,
-                        method=method, rng=np.random.default_rng(seed))  # fmt: skip
+    rng = np.random.default_rng(seed)
+    study = table_study(read_table(file), question, source=source, nodes=nodes, split=split, epsilon=budget,
+                        delta=delta, method=method, rng=rng)  # fmt: skip
     result = run_study(study.plan, study.tables, bounds_from_data=study.bounds_from_data, progress=_say)
     _give(result, json_to, report_to)
 

@@ -101,7 +101,13 @@ def _turns(service: StudyService, daemons: list[Daemon], study: str, progress: C
 
 
 def _daemon(
-    stack: ExitStack, plan: Plan, relay: MemoryRelay, operator: VerifyKey, key: SigningKey, name: str, table: AnalysisTable
+    stack: ExitStack,
+    plan: Plan,
+    relay: MemoryRelay,
+    operator: VerifyKey,
+    key: SigningKey,
+    name: str,
+    table: AnalysisTable,
 ) -> Daemon:
     policy = Policy(
         operators={OPERATOR: operator},

@@ -13,6 +13,7 @@ from cohortium_coordinator.result import OutcomeEstimate
 from cohortium_node.data.cohort import read_cohort
 from cohortium_node.data.source import FolderSource
 from cohortium_node.data.table import AnalysisTable
+from cohortium_protocols.errors import UsageFault
 from cohortium_protocols.plan import Plan
 from cohortium_simulations.federation import run_study
 from cohortium_simulations.truth import truth
@@ -71,10 +72,6 @@ class Summary:
     exact_coverage: float
     exact_bias_over_se: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns a plain JSON value."""
-        return asdict(self)
-
 
 def replicates(spec: WorldSpec, seeds: Iterable[int], plan: Plan, progress: Callable[[int], None]) -> list[Replicate]:
     """Returns every outcome of the plan's study in every world, with the plan's noise and without.
@@ -96,6 +93,36 @@ def summaries(found: list[Replicate]) -> list[Summary]:
     """Returns the figures of each outcome, in the order in which they came."""
     names = dict.fromkeys(each.outcome for each in found)
     return [_summary(name, [each for each in found if each.outcome == name]) for name in names]
+
+
+def seed_range(text: str) -> range:
+    """Returns the seeds written as ``FIRST..LAST``.
+
+    Raises:
+        UsageFault: that is not what is written.
+    """
+    first, dots, last = text.partition("..")
+    if not (dots and first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+        raise UsageFault(f"'{text}' is not a range of seeds.", do="write, for example, --seeds 300..319")
+    return range(int(first), int(last) + 1)
+
+
+def summary_lines(found: list[Summary]) -> list[str]:
+    """Returns a table of the summaries, in Markdown, which is readable on a terminal too."""
+    head = ("outcome", "worlds", "coverage", "bias / se", "median width", "width / width without noise",
+            "without noise: coverage", "without noise: bias / se")  # fmt: skip
+    rows = (
+        (each.outcome, str(each.replicates), f"{each.coverage:.0%}", f"{each.bias_over_se:+.2f}",
+         f"{each.median_width:.4f}", f"{each.width_ratio:.2f}", f"{each.exact_coverage:.0%}",
+         f"{each.exact_bias_over_se:+.2f}")
+        for each in found
+    )  # fmt: skip
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def replicates_json(found: list[Replicate]) -> dict[str, Any]:
+    """Returns every estimate and the summaries as a plain JSON value."""
+    return {"summaries": [asdict(each) for each in summaries(found)], "replicates": [asdict(each) for each in found]}
 
 
 def _one_world(world: World, seed: int, plan: Plan) -> list[Replicate]:

@@ -142,7 +142,7 @@ def table_study(
     names = [f"node-{index + 1}" for index in range(int(place.max()) + 1)]
     plan = Plan.model_validate({
         "cohortium": 1, "study": "table", "title": f"Study of {source}", "data": "table",
-        "question": f"Did {' and '.join(column.name for column in question.outcomes)} differ for {question.treated} = 1?",
+        "question": f"Did {' and '.join(each.name for each in question.outcomes)} differ for {question.treated} = 1?",
         "covariates": covariates, "outcomes": outcomes, "analysis": {"method": method},
         "privacy": {"epsilon": epsilon or 1.0, "delta": delta, "aggregation": "local", "noise": epsilon is not None},
         "nodes": {"roster": names, "deadline": date.today() + timedelta(days=365)},

@@ -61,7 +61,8 @@ def outcome_lines(result: StudyResult) -> list[str]:
     columns = 4 if result.truth else 3
     widths = [max(len(row[column]) for row in rows) for column in range(columns)]
     table = ["  ".join(cell.rjust(width) if place else cell.ljust(width)
-                       for place, (cell, width) in enumerate(zip(row, widths, strict=False))) for row in rows]  # fmt: skip
+                       for place, (cell, width) in enumerate(zip(row, widths, strict=False)))
+             for row in rows]  # fmt: skip
     return [*_warnings(result), *table, _spent(result)]
 
 

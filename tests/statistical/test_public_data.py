@@ -29,8 +29,10 @@ REPLICATES = 50
 
 
 def run(folder: Path, question: Question, nodes: int, epsilon: float | None, seed: int = 1) -> StudyResult:
-    ready = table_study(read_table(folder / "input.csv"), question, source="input.csv", nodes=nodes, split="random",
-                        epsilon=epsilon, delta=1e-6, method="doubly_robust", rng=np.random.default_rng(seed))  # fmt: skip
+    frame = read_table(folder / "input.csv")
+    ready = table_study(frame, question, source="input.csv", nodes=nodes, split="random",
+                        epsilon=epsilon, delta=1e-6, method="doubly_robust",
+                        rng=np.random.default_rng(seed))  # fmt: skip
     return run_study(ready.plan, ready.tables, bounds_from_data=ready.bounds_from_data)
 
 

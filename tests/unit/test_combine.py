@@ -85,7 +85,6 @@ def fitted(noise: float, steps: int = 6) -> OutcomeModel:
 
 def test_exact_steps_reach_the_maximum_likelihood_fit():
     model = fitted(0.0)
-    z, y = data()
     assert model.beta == pytest.approx([-1.0, 0.8, -0.3], abs=0.08)
     assert np.max(np.abs(np.diag(model.covariance))) < 1e-3
 

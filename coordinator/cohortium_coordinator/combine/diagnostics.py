@@ -131,7 +131,8 @@ def effect_shape(findings: Findings) -> Check:
     smallest = min(findings.clips, key=lambda clip: clip.pass_through)
     return Check(
         name="pass_through", title="Share of an effect seen after clipping", state="informational",
-        value=round(smallest.pass_through, 3), rule="the estimate is divided by it, for the outcome where it is smallest",
+        value=round(smallest.pass_through, 3),
+        rule="the estimate is divided by it, for the outcome where it is smallest",
         meaning="The correction assumes that the help changed outcomes by about the same amount or proportion for "
         "everybody. An effect on the few heaviest users alone would be partly missed.",
     )  # fmt: skip

@@ -31,6 +31,12 @@ class Table:
     note: str = ""
 
 
+_TYPICAL = (
+    "Typical: the mean of log(1 + value), turned back (a geometric mean). A few very large values hardly move it; it "
+    "is smaller than the plain mean."
+)
+
+
 def _row(head: str, *figures: str) -> tuple[Cell, ...]:
     return (Cell(head), *(Cell(figure, numeric=True) for figure in figures))
 
@@ -138,6 +144,8 @@ def precision(result: StudyResult) -> Table:
 def _cut(outcome: OutcomeEstimate) -> str:
     if outcome.residual_clip >= outcome.clip_high - outcome.clip_low:
         return "not cut"
+    if outcome.kind == "binary":
+        return f"± {significant_figures(100 * outcome.residual_clip)} %"
     return f"± {significant_figures(outcome.residual_clip)} {outcome.unit}"
 
 
@@ -191,6 +199,7 @@ def profile(result: StudyResult) -> Table:
             (*_row(row.title, *_profile_values(row, shown)), Cell("%" if row.unit == "share" else row.unit))
             for row in result.profile
         ),
+        _TYPICAL if any(row.unit == "typical" for row in result.profile) else "",
     )
 
 

@@ -51,5 +51,5 @@ def sigma_for(d2: int, mu2: float) -> float:
 
 
 def zcdp_rho(d2: int, sigma: float) -> float:
-    """Returns the zCDP parameter of the same release (Canonne, Kamath and Steinke 2020, theorem 4): d2^2 / 2 sigma^2."""
+    """Returns rho of zCDP, d2^2 / 2 sigma^2, of the same release (Canonne, Kamath and Steinke 2020, theorem 4)."""
     return d2 * d2 / (2 * sigma * sigma)

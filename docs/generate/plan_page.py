@@ -1,0 +1,158 @@
+"""The fields of a plan, from its JSON Schema, and the names of the registries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from cohortium_protocols.covariates import COVARIATES, CovariateDefinition
+from cohortium_protocols.outcomes import NOT_YET, OUTCOMES
+from cohortium_protocols.plan import plan_schema
+from markdown import code, page, table
+
+_HEAD = """\
+# The plan
+
+A plan is a YAML file that says everything about a study. [The example](../../examples/befriending-2024.yaml) explains each part;
+this page lists every field. Fields that are not listed are refused.
+
+```
+cohortium plan check plan.yaml     # every fault, with its line and column
+cohortium plan show plan.yaml      # what would leave each node, in exact numbers
+cohortium plan schema              # the JSON Schema behind this page, for editors
+```
+
+This version runs `method: doubly_robust`, `comparison: national` and `aggregation: local`. Other values belong to the format
+and are refused as not supported yet; so are `exact`, `sensitivity` and `max_nodes_per_person` above 1.
+
+`data: canonical` needs an `intake` and a `follow_up`; `data: table` has neither."""
+_LIMITS = {
+    "minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "up to {}", "exclusiveMaximum": "below {}",
+    "maxLength": "up to {} characters", "maxItems": "up to {} entries",
+}  # fmt: skip
+_HUGE = 1e15
+
+
+def text() -> str:
+    """Returns the page."""
+    schema = plan_schema()
+    sections = [part for part in schema["properties"] if _part(schema["properties"][part])]
+    entries = ["Covariate", "Outcome"]
+    return page(
+        _HEAD,
+        "## Fields",
+        _fields(schema),
+        *(part for name in sections for part in _section(name, schema)),
+        *(part for name in entries for part in _entry(name, schema)),
+        *_registries(),
+    )
+
+
+def _section(name: str, schema: dict[str, Any]) -> Iterator[str]:
+    part = schema["$defs"][_part(schema["properties"][name])]
+    yield f"## {name}"
+    yield part["description"]
+    yield _fields(part)
+    if name == "analysis":
+        yield "Each entry of `sensitivity`:"
+        yield _fields(schema["$defs"]["Sensitivity"])
+
+
+def _entry(name: str, schema: dict[str, Any]) -> Iterator[str]:
+    yield f"## An entry of {name.lower()}s"
+    yield f"Either a name of the registry below, such as `{_example(name)}`, or a mapping:"
+    yield _fields(schema["$defs"][name])
+
+
+def _example(name: str) -> str:
+    return "age" if name == "Covariate" else "ae_attendances"
+
+
+def _registries() -> Iterator[str]:
+    yield "## Covariates by name"
+    yield "With `data: canonical`. All are measured before the index date; `prior.` means in the 365 days before it."
+    yield table(("name", "title", "kind", "bounds or levels", "used as"), (
+        (code(each.name), each.title, each.kind, ", ".join(each.levels) or _bounds(each),
+         "log(1 + value)" if each.transform == "log" else "")
+        for each in COVARIATES.values()
+    ))  # fmt: skip
+    yield "A plan can change titles, bounds, `centre` and `scale`; what is measured cannot be changed."
+    yield "## Outcomes by name"
+    yield (
+        "With `data: canonical`. Measured in the follow-up. A plan must adjust for the same use before it. "
+        "It can change titles and bounds; what is measured cannot be changed."
+    )
+    yield table(("name", "title", "unit", "better", "usual `clip`", "needs the covariate"), (
+        (code(each.name), each.title, each.unit, each.better, f"{each.clip:g}", code(each.prior))
+        for each in OUTCOMES.values()
+    ))  # fmt: skip
+    yield "Known by name, and refused in this version:"
+    yield "\n".join(f"- `{name}`: {why}" for name, why in NOT_YET.items())
+
+
+def _bounds(covariate: CovariateDefinition) -> str:
+    special = {"age": "those of `population`", "index_quarter": "the quarters of `intake`"}
+    return special.get(covariate.name, f"{covariate.low:g} to {covariate.high:g}")
+
+
+def _fields(part: dict[str, Any]) -> str:
+    required = part.get("required", [])
+    return table(("field", "what", "values", "default"), (
+        (code(name), field.get("description", ""), _values(name, field), _default(name, field, required))
+        for name, field in part["properties"].items()
+    ))  # fmt: skip
+
+
+def _values(name: str, field: dict[str, Any]) -> str:
+    if (part := _part(field)) is not None:
+        return f"see [{name}](#{name})" if part != "Sensitivity" else "see below"
+    if name in ("covariates", "outcomes"):
+        return f"a list, see [an entry](#an-entry-of-{name})"
+    return "; ".join(dict.fromkeys(kind for each in _alternatives(field) if (kind := _kind(each))))
+
+
+def _alternatives(field: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "anyOf" not in field:
+        yield field
+    for each in field.get("anyOf", []):
+        yield from _alternatives(each)
+
+
+def _kind(field: dict[str, Any]) -> str:
+    if "enum" in field or "const" in field:
+        return ", ".join(code(value) for value in field.get("enum", [field.get("const")]))
+    if "days" in field.get("pattern", ""):
+        return "such as `365 days`"
+    if "prefixItems" in field:
+        return f"a list of two: {_kind(field['prefixItems'][0])}"
+    if "items" in field:
+        return f"a list{f' ({_limits(field)})' if _limits(field) else ''}: {_kind(field['items'])}"
+    names = {"string": field.get("format", "text"), "integer": "whole number", "boolean": "`true` or `false`", "null": ""}
+    return ", ".join(filter(None, [names.get(field["type"], field["type"]), _limits(field)]))
+
+
+def _limits(field: dict[str, Any]) -> str:
+    found = {name: field[name] for name in _LIMITS if name in field and abs(field[name]) < _HUGE}
+    return " ".join(_LIMITS[name].format(_number(limit)) for name, limit in found.items())
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _default(name: str, field: dict[str, Any], required: list[str]) -> str:
+    if name in required:
+        return "required"
+    default = field.get("default")
+    if isinstance(default, dict):
+        return "as below"
+    return "" if default is None else code(json.dumps(default).strip('"'))
+
+
+def _part(field: dict[str, Any]) -> str | None:
+    """Returns the name of the table that a field is, if it is one."""
+    for each in [field, *field.get("anyOf", []), field.get("items", {})]:
+        if isinstance(each, dict) and each.get("$ref", "").startswith("#/$defs/"):
+            return str(each["$ref"]).rpartition("/")[2]
+    return None
