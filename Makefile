@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test setup lint types contracts docs lock proto clean
+.PHONY: help demo test setup lint types contracts docs reference lock proto clean
 
 BIN      := .venv/bin
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -32,6 +32,9 @@ contracts: .venv/dev.stamp  ## import-linter: who may import whom
 
 docs: .venv/dev.stamp  ## links and commands in the documentation hold
 	@$(BIN)/python -m pytest -q tests/docs
+
+reference: .venv/dev.stamp  ## write the generated pages of docs/reference again
+	@$(BIN)/python -B docs/generate
 
 # The virtual environment. The locks agree on every version, so the development lock only adds to the main one.
 

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 
 import click
+from markup import code, fenced, page, table
+
 from cohortium_coordinator.cli import cli as operator_commands
 from cohortium_node.cli import cli as node_commands
 from cohortium_protocols.errors import CohortiumError
 from cohortium_simulations.cli import commands as simulation_commands
-from markdown import code, fenced, page, table
 
 _PROGRAMS = {
     "cohortium": (operator_commands, "For operators."),
@@ -70,9 +71,10 @@ def _leaves(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]
 
 
 def _command(path: str, command: click.Command) -> Iterator[str]:
-    arguments = [each.make_metavar(click.Context(command)) for each in command.params if isinstance(each, click.Argument)]
+    arguments = [each for each in command.params if isinstance(each, click.Argument)]
+    metavars = [each.make_metavar(click.Context(command)) for each in arguments]
     yield f"### {path}"
-    yield fenced(" ".join([path, "[OPTIONS]" if _shown(command) else "", *arguments]).replace("  ", " ").strip())
+    yield fenced(" ".join([path, *(["[OPTIONS]"] if _shown(command) else []), *metavars]))
     yield from _paragraphs(command.help)
     yield _options(command)
     yield from _paragraphs(command.epilog)
@@ -96,7 +98,7 @@ def _options(command: click.Command) -> str:
 
 
 def _shown(command: click.Command) -> list[click.Option]:
-    return [each for each in command.params if isinstance(each, click.Option) and each.help != "Show the version and exit."]
+    return [each for each in command.params if isinstance(each, click.Option) and each.name != "version"]
 
 
 def _option(option: click.Option, command: click.Command) -> tuple[str, str, str]:

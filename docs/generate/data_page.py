@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from markup import code, page, table
+
 from cohortium_node.data.cohort import LEGAL_BASES, OPTIONAL, REQUIRED
 from cohortium_node.data.definitions import (
     DEPARTMENT_TYPES,
@@ -18,15 +20,14 @@ from cohortium_node.data.extract import SCORES
 from cohortium_node.data.measures import EVENT_DATE, MEASURES
 from cohortium_node.data.people import KNOWN
 from cohortium_node.data.schema import ALWAYS_NEEDED, NULL_DATES, TABLES, Column
-from cohortium_protocols.attrition import EXIT_LABELS
-from markdown import code, page, table
+from cohortium_protocols.attrition import EXIT_LABELS, EXIT_STEPS
 
 _HEAD = """\
 # The data at a node
 
 A node reads a folder with one file a table, `person.parquet` or `person.csv` and so on, and never writes to it.
-[Prepare a data folder](../how-to/prepare-a-data-folder.md) says how to make one. Columns that a study does not need may be left out;
-columns that are not listed here are ignored. An empty cell means "not known"."""
+[Prepare a data folder](../how-to/prepare-a-data-folder.md) says how to make one. Columns that a study does not need may
+be left out; columns that are not listed here are ignored. An empty cell means "not known"."""
 _KINDS = {
     "text": "text",
     "nhs_number": "ten digits; others than valid NHS numbers link nobody",
@@ -41,7 +42,7 @@ _COHORT = {
     "end_date": "`YYYY-MM-DD`; not used yet",
     "site": "text; not used yet",
     "subgroup": "text; not used yet",
-    "legal_basis": f"{' or '.join(code(each) for each in LEGAL_BASES)}; the national data opt-out is applied to all but `consent`",
+    "legal_basis": f"{' or '.join(map(code, LEGAL_BASES))}; the national data opt-out is not applied to `consent`",
 }
 
 
@@ -59,20 +60,20 @@ def text() -> str:
         )),
         "A person who is there twice counts once, from the earliest start date.",
         "## Who is analysed",
-        "Comparators get a pseudo index date inside the intake, drawn from the study key and their NHS number: the same at "
-        "every node. A person of the cohort file who is found at a node ends at the first of these steps that holds, or is "
-        "analysed; comparators are tested in the same way.",
-        table(("step", "in the report"), ((code(step), label) for step, label in EXIT_LABELS.items() if step != "analysed")),
+        "Comparators get a pseudo index date inside the intake, drawn from the study key and their NHS number: the "
+        "same at every node. A person of the cohort file who is found at a node ends at the first of these steps that "
+        "holds, or is analysed; comparators are tested in the same way.",
+        table(("step", "in the report"), ((code(step), EXIT_LABELS[step]) for step in EXIT_STEPS[1:])),
         "A registration without a date is open on that side. An opt-out that is not known counts as an opt-out.",
         "## What counts",
-        f"Each measure is counted over the plan's follow-up (outcomes) and from {-PRIOR_YEAR.first} days before the index "
-        "date up to the day before (covariates, `prior.` and its name).",
+        f"Each measure is counted over the plan's follow-up (outcomes) and from {-PRIOR_YEAR.first} days before the "
+        "index date up to the day before (covariates, `prior.` and its name).",
         table(("measure", "table", "columns it needs"), _measures()),
         _rules(),
         "## Other covariates",
         table(("covariate", "table", "columns it needs"), _known()),
-        "A value that is not a level of the plan's covariate counts as `other` if that is a level, and otherwise as not known. "
-        "What is not known counts as `unknown` if that is a level, and otherwise as the covariate's centre.",
+        "A value that is not a level of the plan's covariate counts as `other` if that is a level, and otherwise as "
+        "not known. What is not known counts as `unknown` if that is a level, and otherwise as the covariate's centre.",
         *_score("Charlson score", CHARLSON),
         *_score("Frailty count", FRAILTY),
     )  # fmt: skip
@@ -109,8 +110,10 @@ def _measures() -> Iterator[tuple[str, str, str]]:
 
 def _rules() -> str:
     return "\n".join((
-        f"- *A&E attendances*: department types {_listed(DEPARTMENT_TYPES)}, without planned follow-ups (category `{PLANNED_FOLLOW_UP}`).",
-        f"- *Emergency admissions*: admission methods {_listed(EMERGENCY_METHODS)}. Transfers (`2B`, `81`) are not new admissions.",
+        f"- *A&E attendances*: department types {_listed(DEPARTMENT_TYPES)}, without planned follow-ups "
+        f"(category `{PLANNED_FOLLOW_UP}`).",
+        f"- *Emergency admissions*: admission methods {_listed(EMERGENCY_METHODS)}. Transfers (`2B`, `81`) are not new "
+        "admissions.",
         f"- *Elective admissions*: admission methods {_listed(ELECTIVE_METHODS)}.",
         f"- Regular day and night attenders (classification {_listed(REGULAR_ATTENDERS)}) are left out of admissions.",
         "- *Bed-days*: days from admission to discharge of emergency and elective admissions that begin in the period, "
@@ -129,8 +132,8 @@ def _known() -> Iterator[tuple[str, str, str]]:
 def _score(title: str, conditions: tuple[Condition, ...]) -> Iterator[str]:
     yield f"### {title}"
     yield (
-        f"Admissions of the {LOOKBACK_DAYS} days before the index date; a code counts by its first three or four characters. "
-        "Missing diagnoses mean none."
+        f"Admissions of the {LOOKBACK_DAYS} days before the index date; a code counts by its first three or four "
+        "characters. Missing diagnoses mean none."
     )
     yield table(("condition", "points", "ICD-10"), (
         (each.name.removeprefix("frailty: "), each.weight, each.codes) for each in conditions

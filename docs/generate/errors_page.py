@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
+from markup import code, fenced, page, table
+
 from cohortium_protocols import errors
 from cohortium_protocols.errors import CohortiumError
-from markdown import code, fenced, page, table
 
 _HEAD = """\
 # Errors
@@ -37,7 +38,7 @@ def text() -> str:
 
 
 def _tree() -> str:
-    lines = inspect.getdoc(errors).splitlines()
+    lines = (inspect.getdoc(errors) or "").splitlines()
     first = lines.index("    CohortiumError")
     end = next(place for place in range(first, len(lines)) if not lines[place])
     return "\n".join(line.removeprefix("    ") for line in lines[first:end])

@@ -6,16 +6,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from markup import code, page, table
+
 from cohortium_protocols.covariates import COVARIATES, CovariateDefinition
 from cohortium_protocols.outcomes import NOT_YET, OUTCOMES
 from cohortium_protocols.plan import plan_schema
-from markdown import code, page, table
 
 _HEAD = """\
 # The plan
 
-A plan is a YAML file that says everything about a study. [The example](../../examples/befriending-2024.yaml) explains each part;
-this page lists every field. Fields that are not listed are refused.
+A plan is a YAML file that says everything about a study. [The example](../../examples/befriending-2024.yaml) explains
+each part; this page lists every field. Fields that are not listed are refused.
 
 ```
 cohortium plan check plan.yaml     # every fault, with its line and column
@@ -23,14 +24,15 @@ cohortium plan show plan.yaml      # what would leave each node, in exact number
 cohortium plan schema              # the JSON Schema behind this page, for editors
 ```
 
-This version runs `method: doubly_robust`, `comparison: national` and `aggregation: local`. Other values belong to the format
-and are refused as not supported yet; so are `exact`, `sensitivity` and `max_nodes_per_person` above 1.
+This version runs `method: doubly_robust`, `comparison: national` and `aggregation: local`. Other values belong to the
+format and are refused as not supported yet; so are `exact`, `sensitivity` and `max_nodes_per_person` above 1.
 
 `data: canonical` needs an `intake` and a `follow_up`; `data: table` has neither."""
 _LIMITS = {
     "minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "up to {}", "exclusiveMaximum": "below {}",
     "maxLength": "up to {} characters", "maxItems": "up to {} entries",
 }  # fmt: skip
+_KINDS = {"string": "text", "integer": "whole number", "boolean": "`true` or `false`", "null": ""}
 _HUGE = 1e15
 
 
@@ -81,7 +83,7 @@ def _registries() -> Iterator[str]:
     yield "## Outcomes by name"
     yield (
         "With `data: canonical`. Measured in the follow-up. A plan must adjust for the same use before it. "
-        "It can change titles and bounds; what is measured cannot be changed."
+        "It can change `title`, `clip` and `primary`; what is measured cannot be changed."
     )
     yield table(("name", "title", "unit", "better", "usual `clip`", "needs the covariate"), (
         (code(each.name), each.title, each.unit, each.better, f"{each.clip:g}", code(each.prior))
@@ -128,8 +130,8 @@ def _kind(field: dict[str, Any]) -> str:
         return f"a list of two: {_kind(field['prefixItems'][0])}"
     if "items" in field:
         return f"a list{f' ({_limits(field)})' if _limits(field) else ''}: {_kind(field['items'])}"
-    names = {"string": field.get("format", "text"), "integer": "whole number", "boolean": "`true` or `false`", "null": ""}
-    return ", ".join(filter(None, [names.get(field["type"], field["type"]), _limits(field)]))
+    kind = field.get("format", field["type"])
+    return ", ".join(filter(None, [_KINDS.get(kind, kind), _limits(field)]))
 
 
 def _limits(field: dict[str, Any]) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from markup import code, page, table
+
 from cohortium_protocols.features import features
 from cohortium_protocols.plan import Outcome, Plan
 from cohortium_protocols.plan_check import load_plan
 from cohortium_protocols.privacy.accounting import mu_from_epsilon
 from cohortium_protocols.schedules import schedule
 from cohortium_protocols.statistics import Block, Schedule, VectorSpec
-from markdown import code, page, table
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "befriending-2024.yaml"
 
@@ -23,15 +24,15 @@ _HEAD = """\
 # What leaves a node
 
 Nothing leaves a node but the vectors on this page, in the rounds on this page. They are those of
-[the example plan](../../examples/befriending-2024.yaml); `cohortium plan show` and `cohortium-node show` say the same for any plan.
-Every figure of a report is worked out from them."""
+[the example plan](../../examples/befriending-2024.yaml); `cohortium plan show` and `cohortium-node show` say the same
+for any plan. Every figure of a report is worked out from them."""
 _COLUMNS = """\
 - A vector is a sum over people. **Numbers**: how many it has.
 - **Bound**: the largest length (L2 norm) of one person's row, after clipping.
 - **Moves by**: the most that adding or removing one person moves the vector (L2 sensitivity), rounding included.
 - **Noise**: standard deviation of the discrete Gaussian noise on every number of it.
-- Bound, moves by and noise are in the vector's own unit. Of vectors marked * the products of the row's numbers are summed:
-  the bound is that of the row; numbers off the diagonal get noise smaller by the square root of 2.
+- Bound, moves by and noise are in the vector's own unit. Of vectors marked * the products of the row's numbers are
+  summed: the bound is that of the row; numbers off the diagonal get noise smaller by the square root of 2.
 - **Share**: of the account of its block, in mu squared."""
 _LABELS = 6
 
@@ -49,7 +50,7 @@ def text() -> str:
             ("round", "vector", "block", "numbers", "bound", "moves by", "noise", "share", "used for"),
             (_row(family, declared) for family in families),
         ),
-        "`<outcome>` stands for each outcome, a vector and a share each: " + _listed(o.name for o in plan.outcomes) + ".",
+        f"`<outcome>` stands for each outcome, a vector and a share each: {_listed(o.name for o in plan.outcomes)}.",
         "## The price",
         _price(plan, declared),
         "## Why one person's row is bounded",
@@ -98,17 +99,18 @@ def _share(vectors: Iterable[VectorSpec], declared: Schedule) -> str:
 
 def _price(plan: Plan, declared: Schedule) -> str:
     epsilon, delta = plan.privacy.epsilon, plan.privacy.delta
+    asked = mu_from_epsilon(epsilon, delta) ** 2
     blocks: tuple[Block, ...] = ("treated", "comparator")
     costs = "; ".join(f"{block} {declared.cost(block):.6f}" for block in blocks)
     return (
-        f"The plan asks for epsilon {epsilon:g} at delta {delta:g}, which is {mu_from_epsilon(epsilon, delta) ** 2:.6f} "
-        f"in mu squared. Its vectors cost, in mu squared: {costs}. People helped and comparators are different people, "
+        f"The plan asks for epsilon {epsilon:g} at delta {delta:g}, which is {asked:.6f} in mu squared. "
+        f"Its vectors cost, in mu squared: {costs}. People helped and comparators are different people, "
         "so the study costs the larger of the two."
     )
 
 
 def _reasons(families: Iterable[list[Release]]) -> Iterator[tuple[str, str, str]]:
-    seen = {}
+    seen: dict[tuple[str, str], tuple[str, str, str]] = {}
     for family in families:
         vector = family[0][1]
         row = (code(vector.name.partition(".")[0]), _columns(vector), vector.derivation)

@@ -112,7 +112,7 @@ def init(
         click.echo(
             f"  *  a new study key was made: {folder / 'study.key'}. Every custodian needs the same one;"
         )
-        click.echo("     share it with them on a safe way, and never with the operator.")
+        click.echo("     share it with them in a safe way, and never with the operator.")
 
 
 @cli.command()
@@ -302,8 +302,13 @@ def _policy_words(config: Config) -> str:
 
 def _records_words(config: Config) -> str:
     report = FolderSource(config.data.folder).check()
-    missing = f"; not there: {', '.join(report.missing_tables)}" if report.missing_tables else ""
-    return ", ".join(f"{table} {rows:,} rows" for table, rows in report.rows.items()) + missing
+    columns = [f"{table}.{name}" for table, names in report.missing_columns.items() for name in names]
+    words = [
+        ", ".join(f"{table} {rows:,} rows" for table, rows in report.rows.items()),
+        f"not there: {', '.join(absent)}" if (absent := [*report.missing_tables, *columns]) else "",
+        f"{unusable:,} people without a valid NHS number" if (unusable := report.without_nhs_number) else "",
+    ]
+    return "; ".join(filter(None, words))
 
 
 def _ledger_words(config: Config) -> str:

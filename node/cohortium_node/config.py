@@ -117,7 +117,7 @@ def read_toml(path: Path, model: type[M]) -> M:
         raise InputError(
             f"The file {path} cannot be read.",
             why=error.strerror or "",
-            do="check the path, or make the file with `cohortium-node init`",
+            do="check the path (--config names the configuration), or make the file with `cohortium-node init`",
         ) from error
     except ValidationError as error:
         faults = [f"  {_fault(each, model)}" for each in error.errors(include_url=False)]

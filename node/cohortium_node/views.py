@@ -112,10 +112,11 @@ def plan_text(view: dict[str, Any]) -> Iterator[str]:
     yield f"What would leave this node: {numbers} sums over people in {rounds} rounds; no rows."
     yield "Every number gets random noise (discrete Gaussian). Its size is given as a standard deviation,"
     yield "and as a multiple of the most that any one person can change."
+    width = 2 + max(len(vector["name"]) for spec in view["rounds"] for vector in spec["vectors"])
     for spec in view["rounds"]:
         yield ""
-        yield f"  {spec['round']:<34}{_HEAD}"
-        yield from (f"    {_vector_line(vector)}" for vector in spec["vectors"])
+        yield f"  {spec['round']:<{width + 2}}{_HEAD}"
+        yield from (f"    {_vector_line(vector, width)}" for vector in spec["vectors"])
 
 
 def budget_text(view: dict[str, Any]) -> Iterator[str]:
@@ -146,10 +147,10 @@ def _vector(spec: VectorSpec) -> dict[str, Any]:
     }
 
 
-def _vector_line(vector: dict[str, Any]) -> str:
+def _vector_line(vector: dict[str, Any], width: int) -> str:
     about = "helped" if vector["block"] == "treated" else "comparators"
     sizes = f"{vector['dimension']:>8}{vector['noise_sd']:>12.4g}{vector['noise_per_person']:>12.1f}"
-    return f"{vector['name']:<32}{about:<12}{sizes}{vector['mu2']:>12.3g}"
+    return f"{vector['name']:<{width}}{about:<12}{sizes}{vector['mu2']:>12.3g}"
 
 
 def _outcome(outcome: dict[str, Any]) -> str:

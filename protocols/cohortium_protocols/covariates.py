@@ -103,7 +103,7 @@ class CovariateDefinition:
     """One entry of the registry: name, title, bounds, public centre and standard deviation, or levels.
 
     Centre and standard deviation are those of log(1 + value) where ``transform`` is ``log``: use of services and
-    burden of illness have long tails, and risk rises with their logarithm (docs/adr: log counts).
+    burden of illness have long tails, and risk rises with their logarithm (docs/adr/0004).
     """
 
     name: str

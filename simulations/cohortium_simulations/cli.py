@@ -18,6 +18,7 @@ from cohortium_simulations.federation import run_study
 from cohortium_simulations.replicates import replicates, replicates_json, seed_range, summaries, summary_lines
 from cohortium_simulations.table import Column, Question, read_table, table_study
 from cohortium_simulations.terminal import Progress, outcome_lines
+from cohortium_simulations.worlds import WorldSpec
 
 _EXIT_CODES = """
 \b
@@ -80,12 +81,7 @@ def demo(folder: Path, people: int, helped: int, seed: int, epsilon: float, json
     report to the folder. No process is left, also when it is interrupted. An earlier demo in the folder is
     replaced.
     """
-    try:
-        world = demo_world(people, helped, seed)
-    except ValueError as error:
-        do = "choose more --people or fewer --helped"
-        raise UsageFault("This world cannot be made.", why=str(error), do=do) from error
-    result = run_demo(Demo(folder, world, epsilon), Progress(sys.stderr))
+    result = run_demo(Demo(folder, _world(people, helped, seed), epsilon), Progress(sys.stderr))
     _give(result, json_to, folder)
 
 
@@ -107,7 +103,7 @@ def worlds(seeds: str, people: int, helped: int, epsilon: float, json_to: str | 
 
     Every world is studied with noise and without. About 10 seconds a world.
     """
-    spec = demo_world(people, helped, 0)
+    spec = _world(people, helped, 0)
     plan = load_plan(plan_text(Demo(Path(), spec, epsilon), helped), "the demo's plan")
     found = replicates(spec, seed_range(seeds), plan, lambda seed: _say(f"world {seed}"))
     for line in summary_lines(summaries(found)):
@@ -163,6 +159,14 @@ def table(
                         delta=delta, method=method, rng=rng)  # fmt: skip
     result = run_study(study.plan, study.tables, bounds_from_data=study.bounds_from_data, progress=_say)
     _give(result, json_to, report_to)
+
+
+def _world(people: int, helped: int, seed: int) -> WorldSpec:
+    try:
+        return demo_world(people, helped, seed)
+    except ValueError as error:
+        do = "choose more --people or fewer --helped"
+        raise UsageFault("This world cannot be made.", why=str(error), do=do) from error
 
 
 def _give(result: StudyResult, json_to: str | None, report_to: Path | None) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_progress_is_shown_a_line_a_change(done) -> None:
              "Submitting the signed plan", "Study: round 1 of 8 (profile)", "published")  # fmt: skip
     assert [step for step in steps if step not in said] == []
     lines = [line.split(" s  ")[-1] for line in said.splitlines()]
-    assert all(before != after for before, after in zip(lines, lines[1:], strict=False))
+    assert all(before != after for before, after in pairwise(lines))
 
 
 @pytest.mark.process
@@ -225,8 +226,8 @@ def test_a_folder_in_which_another_demo_is_at_work_is_refused(
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
-    [(("--people", "1000", "--helped", "900"), "a quarter of all people can be helped"), (("--helped", "10"), "'--helped'"),
-     (("--epsilon", "0"), "'--epsilon'"), (("--seed", "-1"), "'--seed'"), (("--nodes", "9"), "No such option")],
+    [(("--people", "1000", "--helped", "900"), "a quarter of all people can be helped"),
+     (("--helped", "10"), "'--helped'"), (("--epsilon", "0"), "'--epsilon'"), (("--seed", "-1"), "'--seed'"), (("--nodes", "9"), "No such option")],
 )  # fmt: skip
 def test_a_demo_that_cannot_be_is_a_wrong_use(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: Any, sentence: str
@@ -270,5 +271,3 @@ def test_a_program_that_is_never_ready_is_given_up_and_stopped(tmp_path: Path) -
             processes.start()
         pid = processes.pid("north")
     assert not psutil.pid_exists(pid)
-
-

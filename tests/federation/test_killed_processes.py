@@ -59,7 +59,7 @@ def killed(federation: Federation, moment: Callable[[str], object], *victims: st
 
 def _ended_well(federation: Federation, study: str, before: Kept) -> None:
     status, nodes = federation.ended(study), federation.here.nodes
-    assert status["phase"] in ("published", "not published")      # so few people may be too few for a headline
+    assert status["phase"] in ("published", "not published")  # so few people may be too few for a headline
     assert (status["faults"], status["trouble"]) == ([], "")
     assert [node["rounds_answered"] for node in status["nodes"]] == [len(ROUNDS)] * len(nodes)
     after = kept(federation, study)

@@ -194,12 +194,14 @@ class _Known:
     def _effect(self, k: int, best: Means, second: Means, weighted: Weighted) -> Effect:
         outcome, sums = self.plan.outcomes[k], self.sums("outcome")
         comparators = sums[f"comparator_outcome.{outcome.name}"]
+        gap = best.mean - weighted.means.mean
         doubt = model_variance(
             self.models[k],
             float(expit(self.models[k].beta[0])),
-            best.mean - weighted.means.mean,
+            gap,
             best.noise + weighted.means.noise,
             sampling_variance(self.models[k], self.profile, self._residual_square(k)),
         )
         return effect(sums[f"treated_outcome.{outcome.name}"], comparators, count=second, weighted=weighted,
-                      clip=self.clip(k), model_variance=doubt)  # fmt: skip
+                      clip=self.clip(k), model_variance=doubt,
+                      shift=float(self.models[k].beta[1:] @ gap))  # fmt: skip

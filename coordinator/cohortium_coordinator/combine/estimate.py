@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, ndtri
+from scipy.special import expit, logit, ndtri
 
 from cohortium_coordinator.combine.outcome_model import OutcomeModel
 from cohortium_coordinator.combine.profile import Means, Profile
@@ -32,7 +32,8 @@ class Effect:
         low, high: 95 % interval (Fieller's, for the treated count is noisy too).
         variance: total.
         noise: the part of the variance that privacy noise adds.
-        comparison: weighted mean outcome of the comparators.
+        comparison: what the people helped would be expected to have had without help: the comparators' weighted mean,
+            moved by the model along the imbalance that the weights leave.
         sampling: the part that shrinks as 1 / n_t when more people are helped.
     """
 
@@ -80,6 +81,7 @@ def effect(
     weighted: Weighted,
     clip: ResidualClip,
     model_variance: float,
+    shift: float,
 ) -> Effect:
     """Returns the estimate of one outcome.
 
@@ -90,6 +92,7 @@ def effect(
         weighted: the weighted comparators.
         clip: the residual clip and its pass-through.
         model_variance: what the outcome model's uncertainty adds where balance is not perfect, in units of y squared.
+        shift: change of the model's linear predictor from the weighted comparators to the people helped.
     """
     n, total = count.n, weighted.total
     ratio, compared = float(treated.values[0]) / n, float(comparators.values[0]) / total
@@ -104,7 +107,8 @@ def effect(
     low, high = _fieller(ratio, n, treated.noise, count.n_noise, rest)
     noise = treated.noise / n**2 + ratio**2 * count.n_noise / n**2 + comparison_noise
     variance = scale**2 * (noise + rest - comparison_noise)
-    level = float(comparators.values[3]) / WEIGHT_SCALE / total
+    weighted_level = float(np.clip(comparators.values[3] / WEIGHT_SCALE / total, 1e-6, 1 - 1e-6))
+    level = float(expit(logit(weighted_level) + shift))
     ends = scale * (low - compared), scale * (high - compared)
     return Effect(tau, ends[0], ends[1], variance, scale**2 * noise, level, scale**2 * spread / n)
 

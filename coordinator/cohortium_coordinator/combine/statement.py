@@ -49,7 +49,7 @@ def study_result(
     pairs = zip(plan.outcomes, findings.effects, findings.clips, strict=True)
     return StudyResult(
         study=plan.study, title=plan.title, question=plan.question, created=created, plan_digest=plan_digest(plan),
-        nodes=nodes, method=plan.analysis.method, comparison=plan.analysis.comparison, estimand=_estimand(plan),
+        nodes=nodes, method=plan.analysis.method, comparison=plan.analysis.comparison, estimand=_estimand(nodes),
         published=reason is None, not_published_because=reason,
         outcomes=tuple(_outcome(plan, findings, *pair) for pair in pairs),
         balance=rows, profile=_profile(plan, findings), attrition=_attrition(plan, findings), checks=checks,
@@ -66,10 +66,12 @@ def _not_published_because(plan: Plan, checks: tuple[Check, ...]) -> str | None:
     return None
 
 
-def _estimand(plan: Plan) -> str:
+def _estimand(nodes: tuple[NodeStatus, ...]) -> str:
+    answered = sum(node.status == "answered" for node in nodes)
     return (
         "The average effect on the people helped who could be analysed (ATT), on outcomes counted for each person "
-        f"up to a limit, compared with weighted people of {len(plan.nodes.roster)} data holders who were not helped."
+        f"up to a limit, compared with weighted people of {answered} data holder{'s' * (answered != 1)} "
+        "who were not helped."
     )
 
 

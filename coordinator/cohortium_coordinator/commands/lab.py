@@ -90,7 +90,7 @@ def enrol(
                    "operator_key": operator.text})  # fmt: skip
         return
     click.echo(f"Enrolled {name}, key fingerprint {key.fingerprint}.\nSend to the custodian:", err=True)
-    click.echo(f"  {path}\n  {config.server.authority}", err=True)
+    click.echo(f"  {path}\n  {config.server.authority}, which is the node's ca.pem", err=True)
     click.echo(f"  the operator's name {config.studies.name} and key {operator.text}", err=True)
 
 

@@ -49,7 +49,7 @@ def check(file: str, as_json: bool) -> None:
     check_current(checked, datetime.now(UTC))
     rounds, vectors = len(schedule(checked).rounds), len(list(schedule(checked).vectors()))
     nodes = len(checked.nodes.roster)
-    click.echo(f"{source} has no faults: {vectors} vectors in {rounds} rounds from {nodes} nodes.")
+    click.echo(f"{source} has no faults: {vectors} vectors in {rounds} rounds from {nodes} node{'s' * (nodes > 1)}.")
     return None
 
 

@@ -66,7 +66,9 @@ class FolderSource:
                 if (path := table_file(self._folder, name))
             }
             wanted = {
-                name: present.get(name, frozenset()) | _key_columns(name) for name in {"person", *present}
+                name: present.get(name, frozenset()) | _key_columns(name)
+                for name in TABLES
+                if name == "person" or name in present
             }
             tables = self._open(database, wanted)
             rows = {name: whole(database, table.count()) for name, table in tables.items()}
