@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from cohortium_protocols.errors import CohortiumError
+from cohortium_protocols.errors import BY_CODE, CohortiumError
 from cohortium_protocols.proto import relay_pb2 as wire
 from cohortium_protocols.relay.connection import RelayConnection
 from cohortium_protocols.tls import TlsFiles
@@ -42,7 +42,7 @@ class OperatorClient:
         request = wire.OperatorRequest(verb=verb, study=study, body=body)
         reply = self._relay.call(self._relay.stub.Operate, request, self._timeout)
         if reply.code:
-            raise _same_class(reply.code)(reply.what, why=reply.why, do=reply.remedy)
+            raise BY_CODE.get(reply.code, CohortiumError)(reply.what, why=reply.why, do=reply.remedy)
         return bytes(reply.body)
 
     def close(self) -> None:
@@ -54,9 +54,3 @@ class OperatorClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _same_class(code: str, root: type[CohortiumError] = CohortiumError) -> type[CohortiumError]:
-    """Returns the error whose code came over the wire; the root for a word unknown to this version."""
-    found = (_same_class(code, child) for child in root.__subclasses__())
-    return next((child for child in found if child.code == code), root)

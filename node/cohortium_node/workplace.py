@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +18,7 @@ from cohortium_node.ledger import Ledger
 from cohortium_node.policy import Policy, read_policy
 from cohortium_node.service import Node
 from cohortium_protocols.errors import InputError, StorageError, TrustError
+from cohortium_protocols.new_file import write_new
 from cohortium_protocols.signing import SigningKey, VerifyKey
 from cohortium_protocols.tls import make_request
 
@@ -63,15 +63,15 @@ def make(beginning: Beginning) -> Path:
     if beginning.study_key is not None:
         read_study_key(beginning.study_key)
     request = make_request(folder / "tls" / f"{beginning.name}.key", beginning.name)
-    _write_new(folder / "tls" / f"{beginning.name}.csr", request)
+    write_new(folder / "tls" / f"{beginning.name}.csr", request, private=True)
     SigningKey.generate().save(folder / "state" / "keys" / "signing.pem")
-    _write_new(folder / "state" / "keys" / "freeze.key", secrets.token_bytes(_FREEZE_KEY_BYTES))
+    write_new(folder / "state" / "keys" / "freeze.key", secrets.token_bytes(_FREEZE_KEY_BYTES), private=True)
     if beginning.study_key is None:
-        _write_new(folder / "study.key", secrets.token_hex(32).encode() + b"\n")
+        write_new(folder / "study.key", secrets.token_hex(32).encode() + b"\n", private=True)
     for place in (beginning.data, beginning.cohorts):
         _directory(folder / place)
-    _write_new(folder / "policy.toml", _policy_text(beginning).encode())
-    _write_new(config, _config_text(beginning).encode())
+    write_new(folder / "policy.toml", _policy_text(beginning).encode(), private=True)
+    write_new(config, _config_text(beginning).encode(), private=True)
     return config
 
 
@@ -132,20 +132,6 @@ def _freeze_key(path: Path) -> bytes:
     if len(key) != _FREEZE_KEY_BYTES:
         raise StorageError(f"The key {path} is damaged.", do="restore it from a copy: open studies need it")
     return key
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be made.",
-            why=error.strerror or "",
-            do="choose another folder; no file was changed",
-        ) from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
 
 
 def _directory(path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from cohortium_protocols.canonical import canonical_bytes, parse_canonical
 from cohortium_protocols.errors import SignatureError, StorageError
+from cohortium_protocols.new_file import write_new
 
 _PREFIX = "cohortium-envelope-v1"
 _FIELDS = ("kind", "study", "sender", "recipient", "body")
@@ -119,17 +119,7 @@ class SigningKey:
         pem = self._private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError as error:
-            raise StorageError(
-                f"The signing key {path} cannot be written.",
-                why=error.strerror or "",
-                do="a key is never overwritten: move the old one away first, or choose another path",
-            ) from error
-        with os.fdopen(handle, "wb") as file:
-            file.write(pem)
+        write_new(path, pem, private=True)
 
     def sign(self, message: bytes) -> bytes:
         """Returns the signature over the message, 64 bytes."""

@@ -9,7 +9,6 @@ signed envelopes instead.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cohortium_protocols.errors import InputError, StorageError, TrustError
+from cohortium_protocols.new_file import write_new
 
 Role = Literal["node", "operator"]
 
@@ -83,8 +83,8 @@ class Authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(_usage(key_cert_sign=True), critical=True)
         made = builder.sign(private, hashes.SHA256())
-        _write(key, _key_pem(private), private=True)
-        _write(certificate, made.public_bytes(serialization.Encoding.PEM))
+        write_new(key, _key_pem(private), private=True)
+        write_new(certificate, made.public_bytes(serialization.Encoding.PEM), private=False)
         return cls(made, private)
 
     @classmethod
@@ -121,8 +121,8 @@ class Authority:
         names = x509.SubjectAlternativeName([_host(host) for host in hosts])
         builder = builder.add_extension(names, critical=False)
         issued = self._leaf(builder, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))
-        _write(key, _key_pem(private), private=True)
-        _write(certificate, issued)
+        write_new(key, _key_pem(private), private=True)
+        write_new(certificate, issued, private=False)
 
     def issue_client(self, request: bytes, party: Party, *, days: int = CERTIFICATE_DAYS) -> bytes:
         """Returns the certificate (PEM) of a party, from the request that it made beside its key.
@@ -160,7 +160,7 @@ def make_request(key: Path, name: str) -> bytes:
     private = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, check_name(name))])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(private, hashes.SHA256())
-    _write(key, _key_pem(private), private=True)
+    write_new(key, _key_pem(private), private=True)
     return request.public_bytes(serialization.Encoding.PEM)
 
 
@@ -170,7 +170,7 @@ def write_certificate(path: Path, certificate: bytes) -> None:
     Raises:
         StorageError: the file exists already, or cannot be written.
     """
-    _write(path, certificate)
+    write_new(path, certificate, private=False)
 
 
 def load_credentials(files: TlsFiles, now: datetime | None = None) -> Credentials:
@@ -260,20 +260,6 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, content: bytes, *, private: bool = False) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
-    except OSError as error:
-        raise StorageError(
-            f"The file {path} cannot be written.",
-            why=error.strerror or "",
-            do="keys and certificates are never overwritten: move the old file away, or choose another path",
-        ) from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -120,6 +120,7 @@ def install(folder: Path, data: Mapping[str, Path], approval: Approval) -> Insta
     here, address = Installation(folder, tuple(data)), f"127.0.0.1:{_free_port()}"
     _run(operator_commands, "init", here.operator.parent, "--name", OPERATOR, "--listen", address)
     key = str(_asked(operator_commands, "key", "show", "--json", "--config", here.operator)["key"])
+    (folder / "study.key").touch(mode=0o600)
     (folder / "study.key").write_text(secrets.token_hex(32) + "\n", encoding="ascii")
     for name, records in data.items():
         _run(node_commands, "init", here.node(name), "--operator", OPERATOR, "--operator-key", key,

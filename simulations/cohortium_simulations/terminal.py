@@ -89,5 +89,9 @@ def _warnings(result: StudyResult) -> list[str]:
 def _spent(result: StudyResult) -> str:
     privacy = result.privacy
     if not privacy.noise:
-        return f"Privacy: none; {len(result.nodes)} nodes"
-    return f"Privacy spent: epsilon {privacy.epsilon:.2f} at delta {privacy.delta:g}; {len(result.nodes)} nodes"
+        return f"Privacy: none; {_nodes(result)}"
+    return f"Privacy spent: epsilon {privacy.epsilon:.2f} at delta {privacy.delta:g}; {_nodes(result)}"
+
+
+def _nodes(result: StudyResult) -> str:
+    return f"{len(result.nodes)} node{'s' * (len(result.nodes) != 1)}"

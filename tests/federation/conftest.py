@@ -1,12 +1,13 @@
-"""Custodians for tests of the coordinator: real signatures and real statistics, no ledger and no noise."""
+"""Custodians in this process, with neither ledger nor noise; and a federation of real processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from small_federation import Federation, small_federation
 
 from cohortium_node.data.table import AnalysisTable
 from cohortium_node.features import study_arrays
@@ -44,7 +45,7 @@ nodes: {roster: [east, north, west], deadline: 2030-12-31}
 
 @dataclass
 class Custodian:
-    """A node that answers what it is asked: one study, the same bytes for the same request."""
+    """A node with real signatures and statistics: one study, the same bytes for the same request."""
 
     name: str
     decision: str = "approved"
@@ -116,3 +117,10 @@ def plan_text() -> str:
 def custodian() -> Callable[..., Custodian]:
     """Makes a custodian."""
     return Custodian
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """An operator and three nodes at work, every one a real process."""
+    with small_federation(tmp_path_factory.mktemp("federation")) as made:
+        yield made

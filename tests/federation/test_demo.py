@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from cohortium_protocols.plan_check import load_plan
 from cohortium_simulations.cli import main
 from cohortium_simulations.demo import MARKER, OUTCOMES, STUDY, Demo, demo_world, plan_text
 from cohortium_simulations.processes import Processes, Program
+from cohortium_simulations.terminal import Progress
 from cohortium_simulations.truth import DEFAULT_CLIPS
 
 NODES = ("north", "south", "east", "west", "london")
@@ -227,7 +229,8 @@ def test_a_folder_in_which_another_demo_is_at_work_is_refused(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [(("--people", "1000", "--helped", "900"), "a quarter of all people can be helped"),
-     (("--helped", "10"), "'--helped'"), (("--epsilon", "0"), "'--epsilon'"), (("--seed", "-1"), "'--seed'"), (("--nodes", "9"), "No such option")],
+     (("--helped", "10"), "'--helped'"), (("--epsilon", "0"), "'--epsilon'"), (("--seed", "-1"), "'--seed'"),
+     (("--nodes", "9"), "No such option")],
 )  # fmt: skip
 def test_a_demo_that_cannot_be_is_a_wrong_use(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: Any, sentence: str
@@ -251,6 +254,21 @@ def test_the_plan_asks_for_what_the_truth_is_known_of(tmp_path: Path, epsilon: f
 @pytest.mark.parametrize("people", [1_000, 6_001, 210_000])
 def test_the_demos_world_has_as_many_people_as_asked_for(people: int) -> None:
     assert sum(demo_world(people, 60, 1).nodes.values()) == people
+
+
+class _Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_progress_is_one_line_that_changes_for_each_step() -> None:
+    screen = _Terminal()
+    with Progress(screen) as progress:
+        progress.step("Running")
+        progress.detail("Round 1", ", 2 of 5 nodes answered")
+        progress.step("Stopping")
+    shown = [line.split("\r\x1b[2K")[-1].split(" s  ")[-1] for line in screen.getvalue().split("\n") if line]
+    assert shown == ["Round 1, 2 of 5 nodes answered", "Stopping"]
 
 
 @pytest.mark.process

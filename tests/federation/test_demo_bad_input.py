@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_federation import Federation, small_federation
+from small_federation import Federation
 from small_site import command
 
 from cohortium_coordinator.cli import run
@@ -16,12 +16,6 @@ from cohortium_coordinator.relay.mailbox import Mailbox
 from cohortium_protocols.signing import Envelope, SigningKey
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    with small_federation(tmp_path_factory.mktemp("federation")) as made:
-        yield made
 
 
 @pytest.fixture

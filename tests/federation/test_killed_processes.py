@@ -6,7 +6,7 @@ Real processes, SIGKILL. Moments are found in what the processes themselves writ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
@@ -14,7 +14,8 @@ from time import sleep
 
 import numpy as np
 import pytest
-from small_federation import EPSILON, Answers, Federation, small_federation
+from small_federation import EPSILON, Answers, Federation
+from small_site import command
 
 from cohortium_node.accounts import prices, whole
 from cohortium_protocols.privacy.accounting import mu_from_epsilon
@@ -26,12 +27,6 @@ NUMBERS = count(1)
 ROUNDS = ("profile", "model_1", "model_2", "residuals", "model_3", "model_4", "recalibration", "outcome")
 LONGEST = 2.0
 """Seconds from submission after which a study has usually ended."""
-
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    with small_federation(tmp_path_factory.mktemp("federation")) as made:
-        yield made
 
 
 @dataclass(frozen=True)
@@ -76,8 +71,8 @@ def _charged_once(federation: Federation, node: str, study: str) -> None:
     once = Counter({"opened": 1, "reserved": len(ROUNDS), "answered": len(ROUNDS), "closed": 1})
     assert Counter(entry["kind"] for entry in entries) == once
     assert [entry["round"] for entry in entries if entry["kind"] == "reserved"] == list(ROUNDS)
+    assert command("-c", federation.here.node(node) / "node.toml", "ledger", "verify") == 0
     with federation.ledger(node) as ledger:
-        ledger.verify()
         account = ledger.accounts.studies[study]
     price = whole(prices(federation.schedule(study)))
     assert account.charged == account.committed == price

@@ -72,7 +72,7 @@ class Federation:
         status: dict[str, Any] = self.until(over)
         return status
 
-    def until(self, look: Callable[[], Any], seconds: float = 60.0) -> Any:
+    def until(self, look: Callable[[], Any], seconds: float = 120.0) -> Any:
         """Looks again and again until there is something to see."""
         deadline = time.monotonic() + seconds
         while not (seen := look()):
