@@ -195,16 +195,19 @@ def show(path: Path, study: str, as_json: bool) -> None:
 @click.argument("study")
 @click.pass_obj
 def approve(path: Path, study: str) -> None:
-    """Approve STUDY: the daemon freezes its data and answers its rounds."""
+    """Approve STUDY: the daemon freezes its data and answers its rounds.
+
+    When its cohort file is missing or faulty, the approval stands and waits for the file; the exit code is then 3.
+    """
     config = read_config(path)
     with _desk(path) as desk:
         desk.wish(study, "approve")
-    said = f"Approved '{study}'. The daemon opens it within {config.relay.poll:g} s, if it runs."
     try:
         workplace.source(config, workplace.pinned_policy(config)).cohort(study)
     except CohortiumError as error:  # the approval stands, and waits for this
-        said = f"Approved '{study}', but it cannot start yet.\n{error}"
-    click.echo(said, err=True)
+        click.echo(f"Approved '{study}', but it cannot start yet.\n{error}", err=True)
+        sys.exit(error.exit_code)
+    click.echo(f"Approved '{study}'. The daemon opens it within {config.relay.poll:g} s, if it runs.", err=True)
 
 
 @cli.command()
@@ -289,6 +292,8 @@ def _attempts(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "signing key", lambda: SigningKey.load(config.signing_key).public.fingerprint
     yield "study key", lambda: f"{len(read_study_key(config.study_key))} bytes"
     yield "records", lambda: _records_words(config)
+    for study in _cohort_files(config):
+        yield f"cohort {study}", lambda study=study: _cohort_words(config, study)  # type: ignore[misc]
     yield "ledger", lambda: _ledger_words(config)
     yield "relay", lambda: _relay_words(config)
 
@@ -309,6 +314,14 @@ def _records_words(config: Config) -> str:
         f"{unusable:,} people without a valid NHS number" if (unusable := report.without_nhs_number) else "",
     ]
     return "; ".join(filter(None, words))
+
+
+def _cohort_files(config: Config) -> list[str]:
+    return sorted(path.stem for path in config.cohorts.folder.glob("*.csv"))
+
+
+def _cohort_words(config: Config, study: str) -> str:
+    return f"{workplace.source(config, workplace.pinned_policy(config)).cohort(study).rows:,} rows"
 
 
 def _ledger_words(config: Config) -> str:

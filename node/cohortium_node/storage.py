@@ -23,6 +23,8 @@ def connect(path: Path | None, schema: str) -> sqlite3.Connection:
         StorageError: it cannot be opened, read or written.
     """
     with refusing_faults(path):
+        if path is not None:
+            path.touch(mode=0o600)
         database = sqlite3.connect(path or ":memory:", timeout=_BUSY_SECONDS, isolation_level=None)
         try:
             for statement in _DURABLE:

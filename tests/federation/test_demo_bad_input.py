@@ -86,7 +86,7 @@ def test_a_faulty_cohort_file_holds_the_study_up_until_it_is_corrected(
     assert [word for word in (f"{study}.csv", *words) if word not in said] == []
     assert federation.cohort.decode().splitlines()[1].split(",")[0] not in said
     code, _, err = node("north", "approve", study)
-    assert (code, f"{study}.csv" in err) == (0, True)
+    assert (code, f"{study}.csv" in err) == (3, True)
     assert [federation.entries(name, study) for name in federation.here.nodes] == [[], [], []]
     federation.cohort = good
     federation.submit(study)

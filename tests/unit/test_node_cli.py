@@ -103,7 +103,7 @@ def test_a_plan_from_arrival_to_answer(site: Path, tmp_path: Path, capsys: Captu
     assert "befriending: waiting, epsilon 1" in said(capsys, "-c", site, "plans")[1]
 
     code, _, err = said(capsys, "-c", site, "approve", "befriending")
-    assert (code, err.splitlines()[0]) == (0, "Approved 'befriending', but it cannot start yet.")
+    assert (code, err.splitlines()[0]) == (3, "Approved 'befriending', but it cannot start yet.")
     assert "The cohort file for 'befriending' is not there yet." in err
     assert decided(site) == []
 
@@ -188,7 +188,10 @@ def test_check_tries_everything_and_says_what_to_do(site: Path, capsys: Capture)
         (("-c", "{site}", "approve", "weights"), 2, "There is no plan 'weights' here."),
         (("init", "x", "--operator", "lab", "--operator-key", "abc", "--relay", "r:1"), 5,
          "This is not a public key of Cohortium."),
-        (("init", "{folder}/North", "--operator", "lab", "--relay", "r:1"), 3, "'North' cannot be the name of a party."),
+        (
+            ("init", "{folder}/North", "--operator", "lab", "--relay", "r:1"), 3,
+            "'North' cannot be the name of a party.",
+        ),
         (("-c", "{site}", "ledger", "verify", "absent"), 8,
          "The node's own records in absent cannot be read or written."),
     ],
