@@ -133,7 +133,8 @@ Examples:
 @click.option("--epsilon", default=1.0, show_default=True, type=_Epsilon(), help="Privacy budget; off: no noise.")
 @click.option("--delta", default=1e-6, show_default=True, type=click.FloatRange(0, 1e-4, min_open=True),
               help="Its delta.")
-@click.option("--method", default="doubly_robust", show_default=True, help="Method of analysis.")
+@click.option("--method", default="doubly_robust", show_default=True, help="Method of analysis.",
+              type=click.Choice(["doubly_robust", "matched_pairs", "strata"]))
 @click.option("--seed", default=1, show_default=True,
               help="Decides how people are shared out; privacy noise has no seed.")
 @click.option("--json", "json_to", metavar="FILE|-", help="Write the whole result as JSON; - for standard output.")

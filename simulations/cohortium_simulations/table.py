@@ -5,6 +5,7 @@ Bounds that are not given are read from the table. That is convenient and not pr
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from cohortium_node.data.table import AnalysisTable
 from cohortium_protocols.covariates import public_scale
-from cohortium_protocols.errors import InputError, UsageFault
+from cohortium_protocols.errors import InputError, NotSupported, UsageFault
 from cohortium_protocols.plan import Plan
 
 _LARGEST_COUNT = 100
@@ -72,12 +73,28 @@ class Question:
         outcomes: columns to compare.
         covariates: numeric columns in which people must be alike.
         categorical: columns whose values are categories.
+
+    Raises:
+        UsageFault: a column has two roles, or there is no covariate.
     """
 
     treated: str
     outcomes: Sequence[Column]
     covariates: Sequence[Column]
     categorical: Sequence[str]
+
+    def __post_init__(self) -> None:
+        alike = [*(column.name for column in self.numbers), *self.categorical]
+        roles = [self.treated, *(column.name for column in self.outcomes), *alike]
+        if not alike:
+            raise UsageFault("No covariate was named.", do="name columns in which people must be alike: --covariates")
+        for name in roles:
+            if roles.count(name) > 1:
+                raise UsageFault(
+                    f"The column '{name}' is named twice.",
+                    why="a column is the treatment, an outcome or a covariate, and once",
+                    do="leave one of them out",
+                )
 
     @property
     def numbers(self) -> tuple[Column, ...]:
@@ -86,13 +103,13 @@ class Question:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Returns the CSV file as text columns.
+    """Returns the CSV file as text columns; ``-`` is standard input.
 
     Raises:
         InputError: the file cannot be read as CSV.
     """
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return pd.read_csv(sys.stdin if str(path) == "-" else path, dtype=str, keep_default_na=False)
     except OSError as error:
         raise InputError(
             f"The table {path} cannot be read.", why=error.strerror or "", do="check the path"
@@ -132,7 +149,10 @@ def table_study(
 
     Raises:
         InputError: a column is missing or holds something that it cannot.
+        NotSupported: this version has no such method.
     """
+    if method != "doubly_robust":
+        raise NotSupported(f"The method '{method}' is not supported yet.", do="use --method doubly_robust")
     reader = _Reader(frame, source)
     treated = reader.flags(question.treated)
     outcomes = [_outcome(reader, column) for column in question.outcomes]
