@@ -95,7 +95,7 @@ class BalanceRow(_Interval):
 
 
 class ProfileRow(_Value):
-    """One covariate's mean in each group; a `unit` of "share" marks a share, 0 to 1, "typical" a geometric mean."""
+    """One covariate's mean in each group; a `unit` of "share" marks a share, 0 to 1, "typical" a mean of roots."""
 
     covariate: str
     title: str

@@ -3,8 +3,8 @@
 Learn what can be learnt from comparators first; ask the treated for as little as possible (statistics.md). Rounds:
 
 1. ``profile``: how many, and what kind of people, on each side.
-2. ``model_1``, ``model_2``: Newton steps of an outcome model (fractional logit) on comparators; beside them, how the
-   weighted comparators look, to improve the weights.
+2. ``model_1``, ``model_2``: Newton steps of an outcome model (fractional logit) on comparators; beside them, in these
+   and the later steps, how the weighted comparators look, to improve the weights.
 3. ``residuals``: how much of an effect survives clipping the residuals, on comparators. From here on residuals are
    clipped, in the model as in the estimate (not for measured amounts, whose residuals are clipped far out throughout).
 4. ``model_3``, ``model_4``: Newton steps with clipped residuals.
@@ -28,7 +28,7 @@ from cohortium_protocols.statistics import Block, Parameter, RoundSpec, Schedule
 MODEL_ROUNDS = (1, 1, 2, 4)
 """Relative budgets of the Newton rounds."""
 EARLY_ROUNDS = 2
-"""Newton rounds before residuals are clipped; the weights are improved in the same rounds."""
+"""Newton rounds before residuals are clipped."""
 COUNT_SCALE = 3.0
 """The treated count is released as 3 n: more exactly than one feature's sum."""
 SQUARE_SCALE = 0.4
@@ -49,9 +49,9 @@ TREATED_SHARES = {
     "treated_outcome": 0.75,
 }
 COMPARATOR_SHARES = {
-    "comparator_profile": 0.08, "comparator_levels": 0.03, "comparator_moments": 0.08, "score": 0.30, "curvature": 0.06,
-    "weighted_profile": 0.06, "pass_through": 0.06, "residual_means": 0.08, "comparator_weights": 0.05,
-    "comparator_outcome": 0.20,
+    "comparator_profile": 0.07, "comparator_levels": 0.03, "comparator_moments": 0.08, "score": 0.28, "curvature": 0.06,
+    "weighted_profile": 0.05, "weighted_moments": 0.05, "pass_through": 0.06, "residual_means": 0.07,
+    "comparator_weights": 0.05, "comparator_outcome": 0.20,
 }  # fmt: skip
 
 
@@ -121,14 +121,15 @@ def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], bu
             vectors.append(VectorSpec(
                 f"curvature.{outcome.name}", "comparator", labels, norm / 2, budget.of("curvature", part),
                 "outcome model", "sqrt(m (1 - m)) <= 1/2, times (1; features)", "gram"))  # fmt: skip
+    part, norm = 1 / len(MODEL_ROUNDS), radius(len(names), PROFILE_NORM)
+    vectors += [
+        VectorSpec("weighted_profile", "comparator", ("weight", *names), math.hypot(1.0, norm),
+                   budget.of("weighted_profile", part), "weights", "weight in [0, 1], times (1; features)"),
+        VectorSpec("weighted_moments", "comparator", names, norm, budget.of("weighted_moments", part), "weights",
+                   "square root of the weight in [0, 1], times the features", "gram"),
+    ]  # fmt: skip
     beta, clip, *_ = _residual_parameters(outcomes, names)
-    if index >= EARLY_ROUNDS:
-        return RoundSpec(f"model_{index + 1}", tuple(vectors), (beta, clip))
-    norm = math.hypot(1.0, radius(len(names), PROFILE_NORM))
-    weighted = VectorSpec("weighted_profile", "comparator", ("weight", *names), norm,
-                          budget.of("weighted_profile", 1 / EARLY_ROUNDS), "weights",
-                          "weight in [0, 1], times (1; features)")  # fmt: skip
-    return RoundSpec(f"model_{index + 1}", (*vectors, weighted), (beta, clip, *_weight_parameters(len(names))))
+    return RoundSpec(f"model_{index + 1}", tuple(vectors), (beta, clip, *_weight_parameters(len(names))))
 
 
 def _weight_parameters(count: int) -> tuple[Parameter, ...]:

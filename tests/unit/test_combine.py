@@ -47,16 +47,34 @@ def test_noise_in_the_treated_profile_holds_the_weights_back(noise: float):
     assert abs(first_tilt(profile(noise)).tilt[0]) < abs(first_tilt(profile(0.0)).tilt[0])
 
 
-def test_a_balance_round_corrects_weights_that_went_too_far():
+def moments(total: float, mean: float, noise: float = 0.0) -> NoisySum:
+    """Weighted second moments of comparators with unit variances round (mean, 0)."""
+    return NoisySum(total * np.array([[1 + mean**2, 0.0], [0.0, 1.0]]), noise)
+
+
+def test_a_newton_step_corrects_weights_that_went_too_far():
     tilt = first_tilt(profile(0.0))
-    overshot = NoisySum(np.array([5e4, 5e4 * 1.0, 0.0]), 0.0)
-    assert 0 < retilted(tilt, overshot, profile(0.0)).tilt[0] < tilt.tilt[0]
+    overshot = NoisySum(np.array([5e4, 5e4 * 0.8, 0.0]), 0.0)
+    corrected = retilted(tilt, overshot, moments(5e4, 0.8), profile(0.0))
+    assert corrected.tilt[0] == pytest.approx(tilt.tilt[0] - 0.3, abs=0.02)
 
 
-def test_a_balance_round_that_is_all_noise_changes_nothing_much():
+def test_newton_steps_reach_the_people_helped_although_features_are_skewed():
+    u = RNG.exponential(size=(100_000, 2)) - 1.0
+    tilt = first_tilt(profile(0.0, people=1e5))
+    for _ in range(4):
+        w = np.exp(np.minimum(u @ tilt.tilt + tilt.log_scale, 0.0))
+        sums = NoisySum(np.array([w.sum(), *(w @ u)]), 0.0), NoisySum((u * w[:, None]).T @ u, 0.0)
+        tilt = retilted(tilt, *sums, profile(0.0, people=1e5))
+    w = np.exp(np.minimum(u @ tilt.tilt + tilt.log_scale, 0.0))
+    assert w @ u / w.sum() == pytest.approx([0.5, 0.0], abs=0.02)
+
+
+def test_a_newton_step_that_is_all_noise_changes_nothing_much():
     tilt = first_tilt(profile(0.0))
     wild = NoisySum(np.array([5e4, 5e4 * 1.0, 0.0]), (5e4 * 10) ** 2)
-    assert retilted(tilt, wild, profile(0.0)).tilt == pytest.approx(tilt.tilt, abs=0.01)
+    moved = retilted(tilt, wild, moments(5e4, 1.0, (5e4 * 10) ** 2), profile(0.0))
+    assert moved.tilt == pytest.approx(tilt.tilt, abs=0.01)
 
 
 def test_two_noisy_readings_are_better_than_one():

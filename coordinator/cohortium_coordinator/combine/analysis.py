@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import reduce
 from typing import Any
 
 from scipy.special import expit
@@ -132,10 +131,10 @@ class _Known:
         return model
 
     def _tilt(self) -> Tilt:
-        weighted = (self.sums(name)["weighted_profile"] for name in _EARLY if name in self.done)
-        return reduce(
-            lambda tilt, sums: retilted(tilt, sums, self.profile), weighted, first_tilt(self.profile)
-        )
+        tilt = first_tilt(self.profile)
+        for sums in (self.sums(name) for name in _MODELS if name in self.done):
+            tilt = retilted(tilt, sums["weighted_profile"], sums["weighted_moments"], self.profile)
+        return tilt
 
     def clip(self, k: int) -> ResidualClip:
         """Returns the residual clip of an outcome, chosen for what sampling and noise will cost; none before that."""

@@ -3,8 +3,8 @@
 w(u) = min(exp(tilt' u + log_scale), 1). Were features normal, tilting would move their means by S tilt, with S the
 comparators' covariance. The difference in means is seen as d = S tilt + e, where e has variance v of noise and S / n_t
 of chance; with tilt ~ N(0, tau2 I) a priori, its posterior mean is, along an eigenvector of S with eigenvalue s,
-s / (s^2 + (v + s / n_t) / tau2) times d. The balance rounds then correct what is not normal, towards the same shrunk
-target (the dual of entropy balancing, Hainmueller 2012, stopped where noise would be fitted).
+s / (s^2 + (v + s / n_t) / tau2) times d. Newton steps then correct what is not normal, towards the same shrunk target
+(the dual of entropy balancing, Hainmueller 2012, stopped where noise would be fitted).
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cohortium_coordinator.combine.profile import Profile, means
-from cohortium_coordinator.combine.sums import Array, NoisySum
+from cohortium_coordinator.combine.profile import Means, Profile, means
+from cohortium_coordinator.combine.sums import Array, NoisySum, floored
 
 _SMALLEST_LARGEST, _LARGEST_LARGEST = 2.5, 20.0
 """Bounds on the largest weight over the mean weight."""
+_LONGEST_STEP = 2.0
+_PRIOR_CHANGE = 0.5
+"""By how much of a typical variance weighting may be thought to change the covariance, before it is seen."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,12 @@ class Tilt:
         tilt: (p,) direction.
         log_scale: its constant.
         target: (p,) the treated mean, shrunk towards the comparators' as far as noise made it uncertain.
-        inverse: (p, p) from a gap in means to a step of the tilt.
         largest: largest weight over the mean weight.
     """
 
     tilt: Array
     log_scale: float
     target: Array
-    inverse: Array
     largest: float
 
 
@@ -52,35 +53,40 @@ def first_tilt(profile: Profile) -> Tilt:
     moved = profile.covariance @ tilt
     log_mean = float(tilt @ comparators.mean + tilt @ moved / 2)
     scale = _bounded_scale(-log_mean - float(np.log(largest)))
-    return Tilt(tilt, scale, comparators.mean + moved, inverse, largest)
+    return Tilt(tilt, scale, comparators.mean + moved, largest)
 
 
-def retilted(tilt: Tilt, weighted: NoisySum, profile: Profile) -> Tilt:
-    """Returns the weights moved towards their target, as far as the noisy weighted means can be believed."""
+def retilted(tilt: Tilt, weighted: NoisySum, moments: NoisySum, profile: Profile) -> Tilt:
+    """Returns the weights moved towards their target by a Newton step, as far as the noisy sums can be believed.
+
+    Args:
+        tilt: the weights so far.
+        weighted: sum of (w, w u) over comparators.
+        moments: sum of w u u'.
+        profile: both sides, unweighted.
+    """
     now = means(weighted, 1.0)
     gap = tilt.target - now.mean
     true_gap = max(float(np.mean(gap**2)) - now.noise, 0.0004)
     believed = true_gap / (true_gap + now.noise)
-    step = (
-        believed
-        * tilt.inverse
-        @ gap
-        / _overshoot(tilt, now.mean - profile.comparators.mean, now.noise, profile)
-    )
-    moved = _bounded(tilt.tilt + step)
+    step = believed * np.linalg.solve(_weighted_covariance(now, moments, profile), gap)
+    moved = _bounded(tilt.tilt + step * min(1.0, _LONGEST_STEP / max(float(np.linalg.norm(step)), 1e-12)))
     drift = float(np.log(np.clip(now.n * tilt.largest / profile.comparators.n, 0.5, 2.0)))
     log_scale = tilt.log_scale - believed * drift - float((moved - tilt.tilt) @ now.mean)
     return replace(tilt, tilt=moved, log_scale=_bounded_scale(log_scale))
 
 
-def _overshoot(tilt: Tilt, moved: Array, noise: float, profile: Profile) -> float:
-    """Returns how many times farther the weights moved the means, along the tilt, than a normal model foretold."""
-    foretold = float(tilt.tilt @ (tilt.target - profile.comparators.mean))
-    if foretold <= 0:
-        return 1.0
-    doubt = 10 * noise * float(tilt.tilt @ tilt.tilt)
-    ratio = float(np.clip(float(tilt.tilt @ moved) / foretold, 0.5, 4.0))
-    return 1.0 + (ratio - 1.0) * foretold**2 / (foretold**2 + doubt)
+def _weighted_covariance(now: Means, moments: NoisySum, profile: Profile) -> Array:
+    """Returns the weighted comparators' covariance, drawn to the unweighted one as far as it is noise.
+
+    It never falls below half of the unweighted one, so that a step cannot run away.
+    """
+    seen = moments.values / now.n - np.outer(now.mean, now.mean)
+    noise = moments.noise / 2 / now.n**2
+    prior = (_PRIOR_CHANGE * float(np.trace(profile.covariance)) / max(len(seen), 1)) ** 2
+    share = prior / (prior + noise)
+    mixed = share * seen + (1 - share) * profile.covariance
+    return floored(mixed - profile.covariance / 2, 0.0) + profile.covariance / 2
 
 
 def _bounded(tilt: Array) -> Array:

@@ -32,8 +32,8 @@ class Table:
 
 
 _TYPICAL = (
-    "Typical: the mean of log(1 + value), turned back (a geometric mean). A few very large values hardly move it; it "
-    "is smaller than the plain mean."
+    "Typical: the mean of the square roots, turned back. A few very large values move it less than the plain mean, and "
+    "it is smaller."
 )
 
 

@@ -99,6 +99,12 @@ def weighted_profile(arrays: StudyArrays, parameters: Parameters, k: int) -> Arr
     return weights(side, parameters)[:, None] * with_one(side.profile)
 
 
+def weighted_moments(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+    """Returns sqrt(w) times the features, whose outer products are summed."""
+    side = arrays.comparators
+    return np.asarray(np.sqrt(weights(side, parameters))[:, None] * side.profile, dtype=np.float64)
+
+
 def pass_through(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
     """Returns, for each shape of effect and each clip, what of a small effect survives the clip; and squares."""
     y, m = arrays.comparators.y[:, k], expected(arrays.comparators, parameters, k)
@@ -142,7 +148,8 @@ ROWS: Mapping[str, Rows] = {
     rows.__name__: rows
     for rows in (
         treated_profile, attrition, comparator_profile, comparator_moments, comparator_levels, score, curvature,
-        weighted_profile, pass_through, residual_means, treated_outcome, comparator_weights, comparator_outcome,
+        weighted_profile, weighted_moments, pass_through, residual_means, treated_outcome, comparator_weights,
+        comparator_outcome,
     )
 } | {"treated_balance": treated_profile}  # fmt: skip
 """The rows of every declared vector, by the first part of its name."""
