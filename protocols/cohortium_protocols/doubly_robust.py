@@ -42,17 +42,16 @@ KNOTS = 16
 LEVEL_BINS = 24
 """Bins of the histogram that tells where a measured amount lies in its range."""
 
-TREATED_SHARES = {
-    "treated_profile": 0.13,
-    "attrition": 0.02,
-    "treated_balance": 0.10,
-    "treated_outcome": 0.75,
-}
+TREATED_SHARES = {"treated_profile": 0.11, "attrition": 0.02, "treated_balance": 0.08, "treated_outcome": 0.79}
 COMPARATOR_SHARES = {
     "comparator_profile": 0.07, "comparator_levels": 0.03, "comparator_moments": 0.08, "score": 0.28, "curvature": 0.06,
     "weighted_profile": 0.05, "weighted_moments": 0.05, "pass_through": 0.06, "residual_means": 0.07,
     "comparator_weights": 0.05, "comparator_outcome": 0.20,
 }  # fmt: skip
+
+
+LONG_TAIL = 1.4
+"""The last round's budget of an outcome in days, over that of another: its range is longest over its spread."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def _residual_parameters(outcomes: tuple[Outcome, ...], names: tuple[str, ...]) 
 
 def _outcome(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
     norm = radius(len(names), PROFILE_NORM)
-    part = 1 / len(outcomes)
+    needs = {outcome.name: LONG_TAIL if outcome.kind == "days" else 1.0 for outcome in outcomes}
     treated_bound = math.sqrt(1 + SQUARE_SCALE**2 / 4)
     weighted_bound = math.sqrt(1 + 2 * SQUARE_SCALE**2 + WEIGHT_SCALE**2)
 
@@ -202,7 +201,8 @@ def _outcome(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Bud
         name: str, block: Block, labels: tuple[str, ...], bound: float, why: str
     ) -> tuple[VectorSpec, ...]:
         return tuple(
-            VectorSpec(f"{name}.{outcome.name}", block, labels, bound, budget.of(name, part),
+            VectorSpec(f"{name}.{outcome.name}", block, labels, bound,
+                       budget.of(name, needs[outcome.name] / math.fsum(needs.values())),
                        "estimate, interval, outcome levels", why)
             for outcome in outcomes
         )  # fmt: skip
