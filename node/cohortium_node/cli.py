@@ -8,20 +8,26 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cohortium_node import views, workplace
+from cohortium_node.anchors import check_statement, read_anchors
 from cohortium_node.approvals import Desk
 from cohortium_node.channels.grpc import GrpcChannel
 from cohortium_node.config import Config, read_config, read_study_key
 from cohortium_node.daemon import Daemon, stopping_on_signals
 from cohortium_node.data.source import FolderSource
 from cohortium_node.ledger import Ledger
+from cohortium_node.policy import Policy
 from cohortium_node.service import NodeService
-from cohortium_protocols.errors import CohortiumError, InputError, UsageFault
+from cohortium_protocols.errors import BudgetRefusal, CohortiumError, InputError, UsageFault
+from cohortium_protocols.plan import Plan
+from cohortium_protocols.plan_check import load_plan
+from cohortium_protocols.signed_plan import is_signed_plan, read_signed_plan
 from cohortium_protocols.signing import SigningKey, VerifyKey
 
 EXIT_CODES = """\b
@@ -240,24 +246,80 @@ def ledger_show(path: Path, as_json: bool) -> None:
 
 @ledger.command("verify")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--anchors", type=click.Path(path_type=Path, dir_okay=False),
+              help="What witnesses hold: a copy of anchors.json.  [default, without FILE: this node's]")  # fmt: skip
 @as_json
 @click.pass_obj
-def ledger_verify(path: Path, file: Path | None, as_json: bool) -> None:
-    """Walk the chain of the ledger, or of a copy of it in FILE, and name the first broken link."""
+def ledger_verify(path: Path, file: Path | None, anchors: Path | None, as_json: bool) -> None:
+    """Walk the chain of the ledger, or of a copy of it in FILE, and name the first broken link.
+
+    With anchors, say also whether the ledger is behind what witnesses hold of it. Works offline.
+
+    \b
+    Example:
+      cohortium-node ledger verify copy.sqlite --anchors anchors.json
+    """
+    if file is None and anchors is None and read_config(path).anchors.exists():
+        anchors = read_config(path).anchors
+    mine = read_anchors(anchors)[0] if anchors else {}
     with closing(Ledger.read(file)) if file else _ledger(path) as opened:
-        facts = {"entries": opened.verify(), "head": opened.head}
-    _out(as_json, facts, [f"The chain holds: {facts['entries']} entries.", f"head: {facts['head']}"])
+        facts = {"entries": opened.verify(), "head": opened.head, "witnesses": list(mine)}
+        for witness, statement in mine.items():
+            check_statement(witness, statement, opened)
+    held = f"at or after what these witnesses hold: {', '.join(mine)}" if mine else "held against no anchor"
+    lines = [f"The chain holds: {facts['entries']} entries.", f"head: {facts['head']}", f"It is {held}."]
+    _out(as_json, facts, lines)
+
+
+@ledger.command("export")
+@click.option("--format", "kind", type=click.Choice(views.EXPORTS), default="csv", show_default=True)
+@click.option("--from", "file", type=click.Path(path_type=Path), help="A copy of a ledger.  [default: this node's]")
+@click.pass_obj
+def ledger_export(path: Path, kind: str, file: Path | None) -> None:
+    """Write every entry to standard output, oldest first, for a spreadsheet or a program."""
+    with closing(Ledger.read(file)) if file else _ledger(path) as opened:
+        click.echo(views.exported(opened.entries(), kind), nl=False)
 
 
 @cli.command()
+@click.option("--if", "plan", type=click.Path(path_type=Path, allow_dash=True),
+              help="A plan, as written or as signed: show what would be left after it.")  # fmt: skip
 @as_json
 @click.pass_obj
-def budget(path: Path, as_json: bool) -> None:
-    """Show what was spent, what is set aside for open studies, and what is left."""
-    config = read_config(path)
+def budget(path: Path, plan: Path | None, as_json: bool) -> None:
+    """Show what was spent, what is set aside for open studies, and what is left, under every cap.
+
+    \b
+    Examples:
+      cohortium-node budget
+      cohortium-node budget --if plan.yaml
+    """
+    config, today = read_config(path), datetime.now(UTC).date()
+    policy = workplace.pinned_policy(config)
     with _ledger(path) as opened:
-        view = views.budget(opened.accounts, workplace.pinned_policy(config))
-    _out(as_json, view, views.budget_text(view))
+        accounts = opened.accounts
+    if plan is None:
+        view = views.budget(accounts, policy, today.year)
+        return _out(as_json, view, views.budget_text(view))
+    asked, operator = _asked(plan, config, policy)
+    view = views.what_if(accounts, policy, asked, operator, today)
+    _out(as_json, view, views.what_if_text(view))
+    if view["refusals"]:
+        sys.exit(BudgetRefusal.exit_code)
+    return None
+
+
+def _asked(file: Path, config: Config, policy: Policy) -> tuple[Plan, str]:
+    """Returns a plan as written, or as signed, and who asks."""
+    try:
+        with click.open_file(str(file), encoding="utf-8") as opened:
+            text = opened.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The file {file} cannot be read.", do="name a plan: YAML, or as signed") from error
+    if not is_signed_plan(text):
+        return load_plan(text, str(file)), config.operator
+    message, envelopes = read_signed_plan(text, policy.operators)
+    return message.plan, envelopes[0].sender
 
 
 def _wished(wish: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from node_parts import LAB, plan_message, round_message
+from node_parts import LAB, plan_message, round_message, send
 from small_site import canonical_plan, command, make_site, write_cohort
 
 from cohortium_node import workplace
@@ -34,6 +34,7 @@ def handled(site: Path, *messages: bytes) -> list[bytes]:
     """What the node answers, opened as its daemon opens it."""
     with workplace.opened(read_config(site)) as node:
         service, now = NodeService(node), datetime.now(UTC)
+        service.recollect(send("anchor", "", {"node": "north", "head": "", "nonce": node.anchors.nonce}))
         return [answer for message in messages for answer in service.handle(message, now)]
 
 
@@ -188,7 +189,8 @@ def test_check_tries_everything_and_says_what_to_do(site: Path, capsys: Capture)
         (("-c", "{site}", "approve", "weights"), 2, "There is no plan 'weights' here."),
         (("init", "x", "--operator", "lab", "--operator-key", "abc", "--relay", "r:1"), 5,
          "This is not a public key of Cohortium."),
-        (("init", "{folder}/North", "--operator", "lab", "--relay", "r:1"), 3, "'North' cannot be the name of a party."),
+        (("init", "{folder}/North", "--operator", "lab", "--relay", "r:1"), 3,
+         "'North' cannot be the name of a party."),
         (("-c", "{site}", "ledger", "verify", "absent"), 8,
          "The node's own records in absent cannot be read or written."),
     ],
