@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test setup lint types contracts docs reference lock proto clean
+.PHONY: help demo test soak setup lint types contracts docs reference lock proto clean
 
 BIN      := .venv/bin
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -18,6 +18,10 @@ demo: .venv/main.stamp  ## a whole study with five data holders on this machine:
 
 test: .venv/dev.stamp  ## the whole test suite
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(TEST_ARGS)
+
+soak: .venv/dev.stamp  ## kill a node 200 times at every step of a release, and keep the table (some minutes)
+	@PYTHONPATH=tests/support $(BIN)/python tests/support/kills.py 200 > docs/validation/killed-at-every-step.md
+	@cat docs/validation/killed-at-every-step.md
 
 setup: .venv/dev.stamp  ## .venv with everything that tests and checks need
 

@@ -154,7 +154,10 @@ class PrivacyStatement(_Value):
     mu: NonNegative | None
     epsilon_membership: NonNegative | None = Field(description="was a registered person helped or not")
     epsilon_known_member: NonNegative | None = Field(description="outcomes of a person known to be helped")
-    aggregation: Literal["local"]
+    aggregation: Literal["local", "secure"]
+    epsilon_if_all_others_collude: NonNegative | None = Field(
+        default=None, description="presence, should every other data holder work with the operator; secure only"
+    )
     releases: tuple[Release, ...]
 
     @model_validator(mode="after")
@@ -162,6 +165,9 @@ class PrivacyStatement(_Value):
         figures = (self.epsilon, self.delta, self.mu, self.epsilon_membership, self.epsilon_known_member)
         if any((figure is not None) != self.noise for figure in figures):
             raise ValueError("epsilon, delta and mu are given exactly when noise is on")
+        shared = self.noise and self.aggregation == "secure"
+        if (self.epsilon_if_all_others_collude is not None) != shared:
+            raise ValueError("epsilon_if_all_others_collude is given exactly when noise is shared")
         return self
 
 

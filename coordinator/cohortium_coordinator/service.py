@@ -13,13 +13,23 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from cohortium_coordinator.combine.analysis import Analysis
+from cohortium_coordinator.combine.sums import Answers
 from cohortium_coordinator.config import StudySettings
 from cohortium_coordinator.report import write_report
 from cohortium_coordinator.result import NodeState, NodeStatus, StudyResult
 from cohortium_coordinator.store import Message, SqliteStore
-from cohortium_coordinator.study.records import Ending, Fault, Records, Reported
+from cohortium_coordinator.study.records import (
+    FIRST_ATTEMPT,
+    Ending,
+    Fault,
+    Received,
+    Records,
+    Reported,
+    Sent,
+    Step,
+    Summed,
+)
 from cohortium_coordinator.study.rounds import (
-    Answers,
     OpenStudy,
     Writer,
     accepted,
@@ -30,24 +40,31 @@ from cohortium_coordinator.study.rounds import (
     sent_message,
     signed_schedule,
 )
-from cohortium_coordinator.study.signed_plan import is_signed_plan, read_signed_plan
+from cohortium_coordinator.study.secure import SecureSums
 from cohortium_coordinator.study.state import (
     Action,
     AskRound,
     Clock,
+    CloseStep,
     Combine,
     Fail,
     Finish,
     TellClosed,
+    charged,
     counted,
     next_action,
     outstanding,
 )
 from cohortium_coordinator.study.status import StudyStatus, node_progress, study_status
+from cohortium_coordinator.study.witness import Witness
+from cohortium_protocols.canonical import pack_integers
 from cohortium_protocols.channel import Post
-from cohortium_protocols.errors import BudgetRefusal, InputError, TrustError
+from cohortium_protocols.errors import BudgetRefusal, InputError, SecureSumFailed, TrustError
 from cohortium_protocols.messages import Close, PlanMessage, RoundRequest, read
 from cohortium_protocols.plan_check import load_plan
+from cohortium_protocols.secure_sum import Total
+from cohortium_protocols.secure_sum.messages import FROM_NODES
+from cohortium_protocols.signed_plan import is_signed_plan, read_signed_plan
 from cohortium_protocols.signing import Envelope, SigningKey
 
 _log = logging.getLogger(__name__)
@@ -68,9 +85,11 @@ class StudyService:
         self._store = store
         self._mailbox = mailbox
         self._key = key
+        self._witness = Witness(settings.name, settings.nodes, store, key)
         self._turn = threading.RLock()
         self._since: datetime | None = None
-        self._posted: set[tuple[str, str, str, str]] = set()
+        self._sums = SecureSums(store, settings.nodes)
+        self._posted: set[tuple[str, Sent]] = set()
         self._quiet: set[str] = set()  # studies with nothing left to do or to wait for
         self._open: dict[str, OpenStudy] = {}
         self._troubles: dict[str, str] = {}
@@ -191,7 +210,7 @@ class StudyService:
 
     def _signed(self, text: str, now: datetime) -> tuple[OpenStudy, list[Message]]:
         if is_signed_plan(text):
-            message, envelopes = read_signed_plan(text, self._settings.name, self._key.public)
+            message, envelopes = read_signed_plan(text, {self._settings.name: self._key.public})
             load_plan(plan_text(message.plan))
             signed_schedule(message)
             return OpenStudy(message, self._settings), [sent_message(envelope, now) for envelope in envelopes]
@@ -221,17 +240,40 @@ class StudyService:
         try:
             envelope = Envelope.from_bytes(data).verified(self._settings.nodes)
             node = envelope.sender
+            if envelope.kind == "recall" and envelope.recipient == self._settings.name:
+                self._mailbox.post(node, self._witness.recalled(envelope))
+                return self._store.passed(sequence)
             records = self._store.records(envelope.study)
             if records is None or envelope.recipient != self._settings.name:
                 raise TrustError(f"'{node}' sent a message about a study that is not one of this operator's.")
             study = envelope.study
-            received = accepted(envelope, self._opened(study), records, now)
+            received = self._accepted(envelope, self._opened(study), records, now)
+            if received is None:
+                return self._store.passed(sequence)
+            head = self._stated(envelope, received, records)
         except TrustError as error:
             self._refuse(sequence, study, Fault(node, error.what, now))
         except (ValueError, RecursionError):
             self._refuse(sequence, study, Fault(node, f"'{node}' sent a message that cannot be read.", now))
         else:
-            self._store.receive(sequence, study, received, data)
+            self._store.receive(sequence, study, received, data, head)
+            if head is not None:
+                roster = self._opened(study).terms.roster
+                for recipient, anchor in self._witness.anchors(node, study, head[1], roster):
+                    self._mailbox.post(recipient, anchor)
+        return None
+
+    def _accepted(self, envelope: Envelope, opened: OpenStudy, records: Records, now: datetime) -> Received | None:
+        """Returns the record of a node's message; None when it is part of a secure sum and comes too late."""
+        if envelope.kind in FROM_NODES:
+            return self._sums.taken(envelope, opened, records, now)
+        return accepted(envelope, opened, records, now)
+
+    def _stated(self, envelope: Envelope, received: Received, records: Records) -> tuple[int, str] | None:
+        """Returns what a node states about its ledger in a message with numbers; None in any other."""
+        if (received.kind, received.standing) != ("answer", "approved") or received.stage not in ("", "mask"):
+            return None
+        return self._witness.stated(envelope, records.request_of(received))
 
     def _refuse(self, sequence: int, study: str, fault: Fault) -> None:
         _log.warning("study %s: a message was not accepted: %s", study or "unknown", fault.what)
@@ -254,10 +296,10 @@ class StudyService:
         while action := next_action(opened.terms, self._records(study), clock):
             self._do(action, study, opened, clock.now)
         left = outstanding(self._records(study))
-        for kind, round_name, node in left:
-            if (study, kind, round_name, node) not in self._posted:
-                self._mailbox.post(node, self._store.envelope(study, kind, round_name, node))
-                self._posted.add((study, kind, round_name, node))
+        for sent in left:
+            if (study, sent) not in self._posted:
+                self._mailbox.post(sent.node, self._store.envelope(study, sent))
+                self._posted.add((study, sent))
         if not left:
             self._quiet.add(study)
 
@@ -265,6 +307,8 @@ class StudyService:
         match action:
             case AskRound():
                 self._ask(action, study, opened, now)
+            case CloseStep():
+                self._close_step(action.step, study, opened, now)
             case Finish():
                 self._end(study, Ending("finished", action.nodes, "", "", now))
             case Fail():
@@ -278,9 +322,27 @@ class StudyService:
     def _ask(self, action: AskRound, study: str, opened: OpenStudy, now: datetime) -> None:
         answers = self._answers(study, action.nodes)
         parameters = Analysis(opened.plan).parameters(action.round, answers)
-        body = RoundRequest(plan_digest=opened.digest, round=action.round, attempt=1, parameters=parameters)
-        self._store.add_messages(study, self._writer(study).request(body, action.nodes, now))
+        body = RoundRequest(
+            plan_digest=opened.digest, round=action.round, attempt=FIRST_ATTEMPT, parameters=parameters
+        )
+        stage = opened.terms.first_stage
+        self._store.add_messages(study, self._writer(study).request(body, action.nodes, now, stage))
         _log.info("study %s: round %s asked of %d nodes", study, action.round, len(action.nodes))
+
+    def _close_step(self, step: Step, study: str, opened: OpenStudy, now: datetime) -> None:
+        records = self._records(study)
+        try:
+            closed = self._sums.closed(opened, records, step)
+        except SecureSumFailed as error:
+            reason = ". ".join(filter(None, (error.what.rstrip("."), error.why[:1].upper() + error.why[1:])))
+            self._end(study, Ending("failed", (), error.code, f"{reason}.{charged(opened.terms, records)}", now))
+            return
+        if isinstance(closed, Total):
+            summed = Summed(step.round, step.attempt, closed.survivors, now)
+            self._store.add_total(study, summed, pack_integers(closed.values))
+        else:
+            self._store.add_messages(study, self._writer(study).steps(closed, now))
+        _log.info("study %s: round %s, step %s closed", study, step.round, step.stage)
 
     def _combine(self, action: Combine, study: str) -> None:
         result = self.result(study)
@@ -298,6 +360,8 @@ class StudyService:
 
     def _answers(self, study: str, nodes: tuple[str, ...]) -> Answers:
         opened, records = self._opened(study), self._records(study)
+        if opened.terms.rules is not None:
+            return self._sums.answers(opened, records)
         return gathered(self._store.answers(study), opened, counted(opened.terms, records, nodes))
 
     def _node_statuses(self, opened: OpenStudy, records: Records) -> tuple[NodeStatus, ...]:

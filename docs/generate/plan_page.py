@@ -24,8 +24,11 @@ cohortium plan show plan.yaml      # what would leave each node, in exact number
 cohortium plan schema              # the JSON Schema behind this page, for editors
 ```
 
-This version runs `method: doubly_robust`, `comparison: national` and `aggregation: local`. Other values belong to the
-format and are refused as not supported yet; so are `exact`, `sensitivity` and `max_nodes_per_person` above 1.
+This version runs `method: doubly_robust` and `comparison: national`. Other values belong to the format and are
+refused as not supported yet; so are `exact` and `sensitivity`.
+
+From 3 nodes up, `aggregation` is `secure` unless the plan says `local`. A secure sum needs more nodes than twice
+`tolerate_lost_nodes` plus `assume_colluding_nodes`; `plan check` says what to change.
 
 `data: canonical` needs an `intake` and a `follow_up`; `data: table` has neither."""
 _LIMITS = {
@@ -146,6 +149,8 @@ def _number(value: float) -> str:
 def _default(name: str, field: dict[str, Any], required: list[str]) -> str:
     if name in required:
         return "required"
+    if name == "aggregation":
+        return "`secure` from 3 nodes up"
     default = field.get("default")
     if isinstance(default, dict):
         return "as below"

@@ -6,22 +6,27 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cohortium_node import views, workplace
+from cohortium_node.anchors import check_statement, read_anchors
 from cohortium_node.approvals import Desk
-from cohortium_node.channels.grpc import GrpcChannel
-from cohortium_node.config import Config, read_config, read_study_key
+from cohortium_node.config import Config, read_config
 from cohortium_node.daemon import Daemon, stopping_on_signals
-from cohortium_node.data.source import FolderSource
 from cohortium_node.ledger import Ledger
+from cohortium_node.policy import Policy
+from cohortium_node.readiness import relay_channel, tried_out
 from cohortium_node.service import NodeService
-from cohortium_protocols.errors import CohortiumError, InputError, UsageFault
+from cohortium_protocols.errors import BudgetRefusal, CohortiumError, InputError, UsageFault
+from cohortium_protocols.plan import Plan
+from cohortium_protocols.plan_check import load_plan
+from cohortium_protocols.signed_plan import is_signed_plan, read_signed_plan
 from cohortium_protocols.signing import SigningKey, VerifyKey
 
 EXIT_CODES = """\b
@@ -33,8 +38,6 @@ Exit codes:
   4 a plan is not valid      130 interrupted
 """
 
-_BEYOND = 2**62
-"""A place in the mailbox after everything: asks whether the relay answers, and fetches nothing."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -121,7 +124,7 @@ def init(
 def check(path: Path, as_json: bool) -> None:
     """Try out everything the daemon needs, and say what is wrong and what to do."""
     config = read_config(path)
-    results = [_tried(what, attempt) for what, attempt in _attempts(config)]
+    results = tried_out(config)
     _out(as_json, [{"what": what, "ok": error is None, "message": said} for what, said, error in results], [
         f"{'ok  ' if error is None else 'FAULT'} {what}: {said}" for what, said, error in results
     ])  # fmt: skip
@@ -140,7 +143,7 @@ def run(path: Path) -> None:
         raise InputError(
             f"The data folder {config.data.folder} is not there.", do="check [data] in the configuration"
         )
-    with workplace.opened(config) as node, _channel(config) as channel:
+    with workplace.opened(config) as node, relay_channel(config) as channel:
         daemon = Daemon(NodeService(node), node.desk, channel, poll=config.relay.poll)
         with stopping_on_signals(daemon) as signals:
             click.echo(f"Node {config.name} is at work. Relay: {config.relay.address}.", err=True)
@@ -243,24 +246,80 @@ def ledger_show(path: Path, as_json: bool) -> None:
 
 @ledger.command("verify")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--anchors", type=click.Path(path_type=Path, dir_okay=False),
+              help="What witnesses hold: a copy of anchors.json.  [default, without FILE: this node's]")  # fmt: skip
 @as_json
 @click.pass_obj
-def ledger_verify(path: Path, file: Path | None, as_json: bool) -> None:
-    """Walk the chain of the ledger, or of a copy of it in FILE, and name the first broken link."""
+def ledger_verify(path: Path, file: Path | None, anchors: Path | None, as_json: bool) -> None:
+    """Walk the chain of the ledger, or of a copy of it in FILE, and name the first broken link.
+
+    With anchors, say also whether the ledger is behind what witnesses hold of it. Works offline.
+
+    \b
+    Example:
+      cohortium-node ledger verify copy.sqlite --anchors anchors.json
+    """
+    if file is None and anchors is None and read_config(path).anchors.exists():
+        anchors = read_config(path).anchors
+    mine = read_anchors(anchors)[0] if anchors else {}
     with closing(Ledger.read(file)) if file else _ledger(path) as opened:
-        facts = {"entries": opened.verify(), "head": opened.head}
-    _out(as_json, facts, [f"The chain holds: {facts['entries']} entries.", f"head: {facts['head']}"])
+        facts = {"entries": opened.verify(), "head": opened.head, "witnesses": list(mine)}
+        for witness, statement in mine.items():
+            check_statement(witness, statement, opened)
+    held = f"at or after what these witnesses hold: {', '.join(mine)}" if mine else "held against no anchor"
+    lines = [f"The chain holds: {facts['entries']} entries.", f"head: {facts['head']}", f"It is {held}."]
+    _out(as_json, facts, lines)
+
+
+@ledger.command("export")
+@click.option("--format", "kind", type=click.Choice(views.EXPORTS), default="csv", show_default=True)
+@click.option("--from", "file", type=click.Path(path_type=Path), help="A copy of a ledger.  [default: this node's]")
+@click.pass_obj
+def ledger_export(path: Path, kind: str, file: Path | None) -> None:
+    """Write every entry to standard output, oldest first, for a spreadsheet or a program."""
+    with closing(Ledger.read(file)) if file else _ledger(path) as opened:
+        click.echo(views.exported(opened.entries(), kind), nl=False)
 
 
 @cli.command()
+@click.option("--if", "plan", type=click.Path(path_type=Path, allow_dash=True),
+              help="A plan, as written or as signed: show what would be left after it.")  # fmt: skip
 @as_json
 @click.pass_obj
-def budget(path: Path, as_json: bool) -> None:
-    """Show what was spent, what is set aside for open studies, and what is left."""
-    config = read_config(path)
+def budget(path: Path, plan: Path | None, as_json: bool) -> None:
+    """Show what was spent, what is set aside for open studies, and what is left, under every cap.
+
+    \b
+    Examples:
+      cohortium-node budget
+      cohortium-node budget --if plan.yaml
+    """
+    config, today = read_config(path), datetime.now(UTC).date()
+    policy = workplace.pinned_policy(config)
     with _ledger(path) as opened:
-        view = views.budget(opened.accounts, workplace.pinned_policy(config))
-    _out(as_json, view, views.budget_text(view))
+        accounts = opened.accounts
+    if plan is None:
+        view = views.budget(accounts, policy, today.year)
+        return _out(as_json, view, views.budget_text(view))
+    asked, operator = _asked(plan, config, policy)
+    view = views.what_if(accounts, policy, asked, operator, today)
+    _out(as_json, view, views.what_if_text(view))
+    if view["refusals"]:
+        sys.exit(BudgetRefusal.exit_code)
+    return None
+
+
+def _asked(file: Path, config: Config, policy: Policy) -> tuple[Plan, str]:
+    """Returns a plan as written, or as signed, and who asks."""
+    try:
+        with click.open_file(str(file), encoding="utf-8") as opened:
+            text = opened.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The file {file} cannot be read.", do="name a plan: YAML, or as signed") from error
+    if not is_signed_plan(text):
+        return load_plan(text, str(file)), config.operator
+    message, envelopes = read_signed_plan(text, policy.operators)
+    return message.plan, envelopes[0].sender
 
 
 def _wished(wish: str) -> str:
@@ -279,69 +338,6 @@ def _ledger(path: Path) -> closing[Ledger]:
     if not config.ledger.exists():
         raise UsageFault("There is no ledger yet.", do="start the daemon first: cohortium-node run")
     return closing(Ledger.read(config.ledger))
-
-
-def _channel(config: Config) -> GrpcChannel:
-    relay = config.relay
-    return GrpcChannel(relay.address, relay.authority, relay.certificate, relay.key)
-
-
-def _attempts(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
-    yield "configuration", lambda: f"node '{config.name}', operator '{config.operator}'"
-    yield "policy", lambda: _policy_words(config)
-    yield "signing key", lambda: SigningKey.load(config.signing_key).public.fingerprint
-    yield "study key", lambda: f"{len(read_study_key(config.study_key))} bytes"
-    yield "records", lambda: _records_words(config)
-    for study in _cohort_files(config):
-        yield f"cohort {study}", lambda study=study: _cohort_words(config, study)  # type: ignore[misc]
-    yield "ledger", lambda: _ledger_words(config)
-    yield "relay", lambda: _relay_words(config)
-
-
-def _policy_words(config: Config) -> str:
-    policy = workplace.pinned_policy(config)
-    return (
-        f"pinned operators: {', '.join(policy.operators)}; pinned nodes: {', '.join(policy.peers) or 'none'}"
-    )
-
-
-def _records_words(config: Config) -> str:
-    report = FolderSource(config.data.folder).check()
-    columns = [f"{table}.{name}" for table, names in report.missing_columns.items() for name in names]
-    words = [
-        ", ".join(f"{table} {rows:,} rows" for table, rows in report.rows.items()),
-        f"not there: {', '.join(absent)}" if (absent := [*report.missing_tables, *columns]) else "",
-        f"{unusable:,} people without a valid NHS number" if (unusable := report.without_nhs_number) else "",
-    ]
-    return "; ".join(filter(None, words))
-
-
-def _cohort_files(config: Config) -> list[str]:
-    return sorted(path.stem for path in config.cohorts.folder.glob("*.csv"))
-
-
-def _cohort_words(config: Config, study: str) -> str:
-    return f"{workplace.source(config, workplace.pinned_policy(config)).cohort(study).rows:,} rows"
-
-
-def _ledger_words(config: Config) -> str:
-    if not config.ledger.exists():
-        return "made when the daemon first runs"
-    with closing(Ledger.read(config.ledger)) as ledger:
-        return f"{ledger.verify()} entries, chain unbroken"
-
-
-def _relay_words(config: Config) -> str:
-    with _channel(config) as channel:
-        channel.fetch(_BEYOND)
-    return f"{config.relay.address} answers"
-
-
-def _tried(what: str, attempt: Callable[[], str]) -> tuple[str, str, CohortiumError | None]:
-    try:
-        return what, attempt(), None
-    except CohortiumError as error:
-        return what, str(error), error
 
 
 def _out(as_json: bool, value: Any, lines: Iterable[str]) -> None:

@@ -85,6 +85,11 @@ class Config(Settings):
         return self.data_dir / "ledger.sqlite"
 
     @property
+    def anchors(self) -> Path:
+        """What witnesses hold of the ledger, and what this node holds of its peers'."""
+        return self.data_dir / "anchors.json"
+
+    @property
     def studies(self) -> Path:
         """Plans that arrived, and what the custodian decided about them."""
         return self.data_dir / "studies.sqlite"

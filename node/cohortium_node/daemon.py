@@ -48,6 +48,8 @@ class Daemon:
         self._stopping = False
         self._waiting = False
         self._reached = True
+        self._asked = False
+        self._recollected = desk.position
 
     def stop(self) -> None:
         """Ends ``run`` after the message or the wait at hand."""
@@ -76,21 +78,40 @@ class Daemon:
             ChannelError: the other side could not be reached; nothing is lost.
             StorageError: this node's own records cannot be written.
         """
+        if not self._service.recalled:
+            return self._recall()
         for study, envelope in self._service.decisions(datetime.now(UTC)):
             self._channel.submit(envelope)
             self._service.delivered(study)
             log.info("study %s: the operator was told that it is %s", study.study, study.state)
-        for sequence, data in self._arrivals():
+        for sequence, data in self._arrivals(self._desk.position):
             if self._stopping:
                 return
             for answer in self._service.handle(data, datetime.now(UTC)):
                 self._channel.submit(answer)
             self._desk.remember(sequence)
+        return None
 
-    def _arrivals(self) -> Sequence[tuple[int, bytes]]:
+    def _recall(self) -> None:
+        """Asks the witnesses for the newest head they hold, and looks through the mailbox for what they say.
+
+        Nothing is handled before the answer is there: a round that waits could be one that was answered before a
+        backup was put back.
+        """
+        if not self._asked:
+            for question in self._service.recalls():
+                self._channel.submit(question)
+            self._asked = True
+        for sequence, data in self._arrivals(self._recollected):
+            self._service.recollect(data)
+            self._recollected = sequence
+        if self._service.recalled:
+            log.info("the ledger is at or after every head that witnesses hold")
+
+    def _arrivals(self, after: int) -> Sequence[tuple[int, bytes]]:
         started = time.monotonic()
         with self._idle():
-            messages = self._channel.fetch(self._desk.position, self._poll)
+            messages = self._channel.fetch(after, self._poll)
             if not messages:  # whether or not the other side waited
                 time.sleep(max(0.0, self._poll - (time.monotonic() - started)))
         if not self._reached:

@@ -49,6 +49,16 @@ class FrozenData:
         frozen, self._arrays[plan.study] = self._made(plan)
         return frozen
 
+    def check(self, plan: Plan, frozen: str, spec: RoundSpec, parameters: Mapping[str, Any]) -> None:
+        """Refuses what ``exact`` would refuse.
+
+        Raises:
+            PolicyRefusal: the parameters are not the declared ones.
+            DataChanged: the data are no longer those that were frozen, or cannot be read any more.
+        """
+        checked_parameters(spec, parameters)
+        self._kept(plan, frozen)
+
     def exact(
         self, plan: Plan, frozen: str, spec: RoundSpec, parameters: Mapping[str, Any]
     ) -> tuple[Vectors, str]:
@@ -67,11 +77,9 @@ class FrozenData:
             PolicyRefusal: the parameters are not the declared ones.
             DataChanged: the data are no longer those that were frozen, or cannot be read any more.
         """
-        checked_parameters(spec, parameters)
+        self.check(plan, frozen, spec, parameters)
         try:
             return reduce_round(spec, parameters, self._kept(plan, frozen)), ""
-        except DataChanged:
-            raise
         except Exception as error:  # whatever people's values do here must not show outside, nor be quoted
             return reduce_round(spec, parameters, study_arrays(plan, nobody(plan))), type(error).__name__
 

@@ -18,12 +18,11 @@ Everything after this module accepts only ``VerifiedPlan``, which only this modu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import InitVar, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
-from fractions import Fraction
 
-from cohortium_node.accounts import prices, whole
+from cohortium_node.accounts import Accounts, limit_words, prices, whole
 from cohortium_node.policy import Policy, Verdict, evaluate
 from cohortium_protocols.canonical import canonical_bytes
 from cohortium_protocols.errors import (
@@ -40,6 +39,7 @@ from cohortium_protocols.messages import M, PlanMessage, read
 from cohortium_protocols.plan import Plan, plan_digest
 from cohortium_protocols.plan_check import unsupported
 from cohortium_protocols.schedules import schedule
+from cohortium_protocols.secure_rounds import check_shares, rules_of
 from cohortium_protocols.signing import Envelope
 from cohortium_protocols.statistics import Schedule
 
@@ -55,12 +55,12 @@ class Standing:
 
     Attributes:
         known: study -> operator and plan digest of every plan that was let in before.
-        committed: mu squared that the ledger counts for all other studies.
+        accounts: what the ledger's entries add up to.
         simulation: whether plans without noise are let in; never in a daemon.
     """
 
     known: Mapping[str, tuple[str, str]]
-    committed: Fraction = Fraction(0)
+    accounts: Accounts = field(default_factory=Accounts)
     simulation: bool = False
 
 
@@ -90,8 +90,14 @@ class VerifiedPlan:
             raise TypeError("only intake verifies plans")
 
 
-def read_envelope(data: bytes, node: str, policy: Policy) -> Envelope:
+def read_envelope(data: bytes, node: str, policy: Policy, *, peers: Collection[str] = ()) -> Envelope:
     """Returns a message whose sender is a pinned operator and whose recipient is this node: steps 1 to 4.
+
+    Args:
+        data: the envelope as it travelled.
+        node: this node's name.
+        policy: whom the custodian pinned.
+        peers: kinds of messages that a pinned peer may send too.
 
     Raises:
         TrustError: it is too large, no envelope, not signed by a pinned operator, or for somebody else.
@@ -103,7 +109,9 @@ def read_envelope(data: bytes, node: str, policy: Policy) -> Envelope:
             do="ignore it",
         )
     try:
-        envelope = Envelope.from_bytes(data).verified(policy.operators)
+        envelope = Envelope.from_bytes(data)
+        keys = {**policy.peers, **policy.operators} if envelope.kind in peers else policy.operators
+        envelope.verified(keys)
     except (ValueError, RecursionError) as error:  # text that JSON or its canonical form cannot hold
         raise SignatureError("A message that arrived is not a signed envelope.") from error
     if envelope.recipient != node:
@@ -139,8 +147,10 @@ def verify_plan(
     _check_fresh(envelope, digest, expires, now, standing)
     declared = _declared(message)
     _check_possible(message.plan, standing)
+    if message.plan.privacy.aggregation == "secure":
+        _check_group(message.plan, declared, node, policy)
     verdict = _permitted(message.plan, declared, envelope.sender, now, policy)
-    _check_affordable(message.plan, declared, policy, standing)
+    _check_affordable(message.plan, declared, envelope.sender, now, policy, standing)
     return VerifiedPlan(message.plan, digest, envelope.sender, declared, expires, verdict, _SEAL)
 
 
@@ -226,6 +236,19 @@ def _check_possible(plan: Plan, standing: Standing) -> None:
         )
 
 
+def _check_group(plan: Plan, declared: Schedule, node: str, policy: Policy) -> None:
+    """Refuses a secure sum that breaks its own rules, or that this node could never take part in."""
+    check_shares(plan, declared)
+    unknown = [name for name in plan.nodes.roster if name != node and name not in policy.peers]
+    floor = rules_of(plan).floor
+    if len(plan.nodes.roster) - len(unknown) < floor:
+        raise PolicyRefusal(
+            f"The plan '{plan.study}' adds up at least {floor} nodes, and this node knows too few of them.",
+            why=f"not pinned: {', '.join(unknown)}; whoever is not could be the operator under another name",
+            do="compare their keys' fingerprints with their custodians and add them under [peers] in the policy",
+        )
+
+
 def _permitted(plan: Plan, declared: Schedule, operator: str, now: datetime, policy: Policy) -> Verdict:
     verdict = evaluate(plan, declared, operator, policy, now.date())
     if verdict.refusals:
@@ -235,11 +258,19 @@ def _permitted(plan: Plan, declared: Schedule, operator: str, now: datetime, pol
     return verdict
 
 
-def _check_affordable(plan: Plan, declared: Schedule, policy: Policy, standing: Standing) -> None:
-    if standing.committed + whole(prices(declared)) > policy.caps.total:
-        left = policy.epsilon(max(policy.caps.total - float(standing.committed), 0.0))
+def _check_affordable(
+    plan: Plan, declared: Schedule, operator: str, now: datetime, policy: Policy, standing: Standing
+) -> None:
+    """Refuses what a cap does not cover; a study that is open already counts where it was opened."""
+    accounts, caps = standing.accounts, policy.caps
+    opened = accounts.studies.get(plan.study)
+    place = opened.place if opened else caps.place(operator, now.astimezone(UTC).year)
+    limit = accounts.exceeded(plan.study, whole(prices(declared)), place, caps)
+    if limit is not None and limit.cap is not None:
+        left = policy.epsilon(max(limit.cap - float(accounts.under(limit, without=plan.study)), 0.0))
+        cost = policy.epsilon(declared.mu2)
         raise BudgetRefusal(
             f"The privacy budget that is left does not cover the plan '{plan.study}'.",
-            why=f"it costs epsilon {policy.epsilon(declared.mu2):.3g}; {left:.3g} is left for new studies",
+            why=f"it costs epsilon {cost:.3g}; {left:.3g} is left for {limit_words(limit)}",
             do="see `cohortium-node budget`",
         )

@@ -3,10 +3,10 @@
 A SQLite database (write-ahead log, synchronous=FULL: a commit returns when it is on the disk). Every entry is
 canonical bytes that name the hash of the entry before it; triggers refuse changes and deletions, and the
 chain shows them if they are made behind the triggers' back. Answers are stored beside the entries, in the
-same transaction as theirs.
+same transaction as theirs; so is the state of a secure sum that made one (``attempts``).
 
-One process holds the ledger at a time. What the chain cannot show without a witness elsewhere is that its
-newest entries were cut off.
+One process holds the ledger at a time. That its newest entries were cut off, the chain cannot show by itself: see
+``anchors``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from cohortium_node.accounts import Accounts, Caps, Charge, Prices
+from cohortium_node.attempts import SCHEMA as ATTEMPTS
+from cohortium_node.attempts import Attempt, destroy, keep, kept
 from cohortium_node.storage import connect, connect_read_only, refusing_faults
 from cohortium_protocols.canonical import canonical_bytes, digest
 from cohortium_protocols.errors import LedgerError, StorageError
@@ -35,7 +37,7 @@ CREATE TABLE IF NOT EXISTS entry (
     sequence INTEGER PRIMARY KEY, body BLOB NOT NULL, hash TEXT NOT NULL UNIQUE
 ) STRICT;
 CREATE TABLE IF NOT EXISTS answer (request TEXT PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
-""" + "".join(
+""" + ATTEMPTS + "".join(
     f"CREATE TRIGGER IF NOT EXISTS {table}_{verb.lower()} BEFORE {verb} ON {table} "
     f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;\n"
     for table in ("entry", "answer")
@@ -110,8 +112,10 @@ class Ledger:
         """What the entries add up to."""
         return self._accounts
 
-    def open_study(self, study: str, plan_digest: str, prices: Prices, frozen: str, approval: str) -> None:
-        """Enters an approved study: its plan, the price of each round, the digest of its frozen data.
+    def open_study(
+        self, study: str, plan_digest: str, prices: Prices, frozen: str, approval: str, operator: str = ""
+    ) -> None:
+        """Enters an approved study: its plan, the price of each round, the digest of its frozen data, who asked for it.
 
         Opening a study again with the same plan and data changes nothing.
 
@@ -123,9 +127,11 @@ class Ledger:
             known = self._accounts.studies.get(study)
             if known and (known.plan_digest, known.frozen) == (plan_digest, frozen):
                 return
-            self._accounts.check_opening(study, prices, self._caps)
+            place = self._caps.place(operator, datetime.now(UTC).year)
+            self._accounts.check_opening(study, prices, place, self._caps)
             opened = {"study": study, "plan_digest": plan_digest, "prices": prices, "frozen": frozen}
-            self._append("opened", opened | {"approval": approval})
+            counts = {"operator": operator, "dataset": place.dataset, "universe": place.universe}
+            self._append("opened", opened | counts | {"approval": approval})
 
     def reserve(self, charge: Charge) -> None:
         """Charges a round to its study; returns when the charge is durable. The same request is charged once.
@@ -136,10 +142,19 @@ class Ledger:
         """
         with self._transaction():
             account = self._accounts.studies.get(charge.study)
-            if account and account.rounds.get(charge.round) == charge.request:
+            if account and account.request(charge.round, charge.attempt) == charge.request:
                 return
             self._accounts.check_charge(charge, self._caps)
             self._append("reserved", asdict(charge))
+
+    def check(self, charge: Charge) -> None:
+        """Refuses what ``reserve`` would refuse; charges nothing.
+
+        Raises:
+            RefusedError: the study, the price or a cap does not allow it.
+            ReplayError: the attempt was charged before, for another request.
+        """
+        self._accounts.check_charge(charge, self._caps)
 
     def store_answer(self, request: str, envelope: bytes) -> None:
         """Stores the answer to a reserved request, with its entry; returns when both are durable.
@@ -148,13 +163,47 @@ class Ledger:
             LedgerError: the request was never reserved, or has an answer already.
         """
         with self._transaction():
-            reserved = any(request in account.rounds.values() for account in self._accounts.studies.values())
-            if not reserved or request in self._accounts.answers:
-                raise LedgerError(
-                    "An answer does not fit the ledger.", why="it is not reserved, or was answered before"
-                )
-            self._database.execute("INSERT INTO answer VALUES (?, ?)", (request, envelope))
-            self._append("answered", {"request": request, "answer": digest(envelope)})
+            self._enter_answer(request, request, envelope)
+
+    def store_masked(self, step: str, attempt: Attempt, envelope: bytes) -> None:
+        """Stores a masked vector as the answer to the message that asked for it, with the state that made it.
+
+        Args:
+            step: digest of that message.
+            attempt: as it is after the step.
+            envelope: the signed message.
+
+        Raises:
+            LedgerError: the attempt was never reserved, or has a masked vector already.
+        """
+        with self._transaction():
+            self._enter_answer(step, attempt.request_digest, envelope)
+            keep(self._database, attempt)
+
+    def attempt(self, study: str, round_name: str, number: int) -> Attempt | None:
+        """Returns an attempt at a secure sum as it was kept last; None when it was never begun."""
+        with self._faults():
+            return kept(self._database, study, round_name, number)
+
+    def begin(self, attempt: Attempt) -> None:
+        """Keeps a new attempt, and destroys the secrets of all earlier ones of its study: they are over."""
+        with self._transaction():
+            destroy(self._database, attempt.study)
+            keep(self._database, attempt)
+        self._clear_log()
+
+    def keep(self, attempt: Attempt, survivors: str = "") -> None:
+        """Keeps an attempt as it is after a step; returns when that is durable.
+
+        Args:
+            attempt: as it is now.
+            survivors: digest of the list of survivors that it acknowledged with this step, for the chain.
+        """
+        with self._transaction():
+            keep(self._database, attempt)
+            if survivors:
+                facts = {"study": attempt.study, "round": attempt.round, "attempt": attempt.number}
+                self._append("acknowledged", facts | {"request": attempt.request_digest, "survivors": survivors})
 
     def answer(self, request: str) -> bytes | None:
         """Returns the stored answer to a request, or None.
@@ -172,6 +221,17 @@ class Ledger:
             raise LedgerError(f"The stored answer {request[:12]} is not the one in the chain.", do=_STOP)
         return bytes(row[0])
 
+    @property
+    def sequence(self) -> int:
+        """The number of the newest entry; 0 before the first."""
+        return self._sequence
+
+    def hash_at(self, sequence: int) -> str | None:
+        """Returns the hash of an entry, which commits to all before it; None when there is none of that number."""
+        with self._faults():
+            row = self._database.execute("SELECT hash FROM entry WHERE sequence = ?", (sequence,)).fetchone()
+        return str(row[0]) if row else None
+
     def close_study(self, study: str) -> str:
         """Enters the end of a study; returns the hash of that entry, the same one every time.
 
@@ -184,7 +244,9 @@ class Ledger:
                 raise LedgerError(f"The study '{study}' was never opened here.")
             if not account.closed:
                 self._append("closed", {"study": study, "plan_digest": account.plan_digest})
-            return account.closed
+                destroy(self._database, study)
+        self._clear_log()
+        return account.closed
 
     def entries(self) -> Iterator[Entry]:
         """Yields every entry, oldest first."""
@@ -208,6 +270,18 @@ class Ledger:
         if unknown := [request for (request,) in stored if request not in self._accounts.answers]:
             raise LedgerError(f"The stored answer {unknown[0][:12]} has no entry in the chain.", do=_STOP)
         return self._sequence
+
+    def _enter_answer(self, asked: str, request: str, envelope: bytes) -> None:
+        accounts = self._accounts
+        if not accounts.reserved(request) or asked in accounts.answers or request in accounts.answered:
+            raise LedgerError("An answer does not fit the ledger.", why="it is not reserved, or was answered before")
+        self._database.execute("INSERT INTO answer VALUES (?, ?)", (asked, envelope))
+        self._append("answered", {"request": asked, "reserved": request, "answer": digest(envelope)})
+
+    def _clear_log(self) -> None:
+        """Empties the write-ahead log, in which destroyed secrets would stay for a while."""
+        with self._faults():
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _append(self, kind: str, content: Mapping[str, Any]) -> None:
         head = {"sequence": self._sequence + 1, "kind": kind, "at": _now(), "previous": self.head}

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -30,11 +31,20 @@ CUSTOMARY_MINIMUM = 60
 
 
 class CapSettings(Settings):
-    """The most that may be spent, ever, on this node's data."""
+    """The most that may be spent on this node's data: ever, in one year, and by the studies of an operator."""
 
     per_study_epsilon: float = Field(gt=0, le=20)
     total_epsilon: float = Field(gt=0, le=100)
+    per_year_epsilon: float | None = Field(default=None, gt=0, le=100)
+    operators: Mapping[Slug, Annotated[float, Field(gt=0, le=100)]] = Field(default_factory=dict)
     delta: float = Field(default=1e-6, gt=0, le=1e-4)
+
+
+class NamedSettings(Settings):
+    """A dataset, or the people whom several datasets are about: studies that name the same one add up."""
+
+    name: Slug
+    epsilon: float | None = Field(default=None, gt=0, le=100)
 
 
 class StandingApproval(Settings):
@@ -53,6 +63,8 @@ class PolicySettings(Settings):
 
     minimum_rows: int = Field(default=CUSTOMARY_MINIMUM, ge=1)
     caps: CapSettings
+    dataset: NamedSettings = NamedSettings(name="records")
+    universe: NamedSettings = NamedSettings(name="people")
     operators: Mapping[Slug, str]
     peers: Mapping[Slug, str] = Field(default_factory=dict)
     standing_approvals: tuple[StandingApproval, ...] = ()
@@ -65,7 +77,7 @@ class Policy:
     Attributes:
         operators: name -> pinned key; nobody else's messages are read.
         peers: name -> pinned key of other nodes.
-        caps: most mu squared for one study, and for all studies together.
+        caps: most mu squared for one study, for all studies together, and for those that have something in common.
         delta: at which epsilons are stated.
         minimum_rows: fewest rows of a cohort file, as submitted; never compared with linked people.
         standing: rules that approve without a further question.
@@ -105,18 +117,40 @@ def read_policy(path: Path) -> Policy:
         InputError: the file cannot be read or does not fit; every fault is named.
     """
     settings = read_toml(path, PolicySettings)
-    caps = settings.caps
     if not settings.operators:
         raise InputError(
             f"The policy {path} pins no operator.", do='add one under [operators]: name = "ed25519:..."'
         )
     return Policy(
         _keys(path, "operators", settings.operators),
-        Caps(_mu2(caps.per_study_epsilon, caps.delta), _mu2(caps.total_epsilon, caps.delta)),
-        caps.delta,
+        _caps(path, settings),
+        settings.caps.delta,
         _keys(path, "peers", settings.peers),
         settings.minimum_rows,
         settings.standing_approvals,
+    )
+
+
+def _caps(path: Path, settings: PolicySettings) -> Caps:
+    caps, delta = settings.caps, settings.caps.delta
+    if strangers := sorted(caps.operators.keys() - settings.operators.keys()):
+        raise InputError(
+            f"The policy {path} has a cap for {', '.join(strangers)}, whom it does not pin.",
+            do="name under [caps.operators] only who stands under [operators]",
+        )
+    year, dataset, universe = (
+        _mu2(epsilon, delta) if epsilon else None
+        for epsilon in (caps.per_year_epsilon, settings.dataset.epsilon, settings.universe.epsilon)
+    )
+    return Caps(
+        _mu2(caps.per_study_epsilon, delta),
+        _mu2(caps.total_epsilon, delta),
+        year,
+        {name: _mu2(epsilon, delta) for name, epsilon in caps.operators.items()},
+        settings.dataset.name,
+        dataset,
+        settings.universe.name,
+        universe,
     )
 
 

@@ -9,18 +9,21 @@ approval a request is always answered: with the declared vectors, or with a word
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from cohortium_node.accounts import prices
+from cohortium_node.anchors import Anchors
 from cohortium_node.approvals import Desk, State, Study
 from cohortium_node.audit import Audit
 from cohortium_node.frozen import DataSource, FrozenData
 from cohortium_node.intake import Standing, VerifiedPlan, expired, read_body, read_envelope, verify_plan
 from cohortium_node.ledger import Ledger
 from cohortium_node.policy import Policy
-from cohortium_node.release.gate import Gate, no_fault
+from cohortium_node.release.gate import Gate, Vectors, no_fault
+from cohortium_node.secure_rounds import SecureRounds
+from cohortium_node.witnessing import WITNESS_KINDS, Witnessing
 from cohortium_protocols.canonical import canonical_bytes, digest
 from cohortium_protocols.errors import (
     CohortiumError,
@@ -32,12 +35,13 @@ from cohortium_protocols.errors import (
     SignatureError,
     TrustError,
 )
-from cohortium_protocols.messages import Close, Decision, Message, Receipt, RoundAnswer, RoundRequest
+from cohortium_protocols.messages import Close, Decision, Message, Receipt, RoundAnswer, RoundRequest, SecureStep
+from cohortium_protocols.secure_sum import Identity
 from cohortium_protocols.signing import Envelope, SigningKey
 from cohortium_protocols.statistics import RoundSpec
 
 FIRST_ATTEMPT = 1
-"""Each round is released once; later attempts belong to secure sums."""
+"""A round that each node answers by itself is released once; later attempts belong to secure sums."""
 
 _Refusals = (TrustError, PlanError, RefusedError)
 _DECISIONS: Mapping[State, Literal["approved", "waiting", "refused"]] = {
@@ -60,6 +64,7 @@ class Node:
         ledger: the privacy ledger.
         desk: plans and decisions.
         audit: the local log.
+        anchors: what witnesses hold of the ledger.
         simulation: whether plans without noise are let in; never in a daemon.
         faults: called at every fault point of the gate; does nothing outside tests.
     """
@@ -72,6 +77,7 @@ class Node:
     ledger: Ledger
     desk: Desk
     audit: Audit
+    anchors: Anchors = field(default_factory=Anchors)
     simulation: bool = False
     faults: Callable[[str], None] = no_fault
 
@@ -81,10 +87,22 @@ class NodeService:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._gate = Gate(node.ledger, node.key, simulation=node.simulation, faults=node.faults)
+        self._gate = Gate(
+            node.ledger, node.key, anchors=node.anchors, simulation=node.simulation, faults=node.faults
+        )
+        self._witnessing = Witnessing(node.name, node.key, node.policy, node.ledger, node.anchors)
+        identity = Identity(node.name, node.key, node.policy.peers)
+        self._secure = SecureRounds(node.ledger, self._gate, identity, node.faults)
         self._data = FrozenData(node.source, node.freeze_key)
         self._plans: dict[str, VerifiedPlan] = {}
-        self._handlers = {"plan": self._plan, "round": self._round, "close": self._close}
+        self._handlers: dict[str, Callable[[Envelope, datetime], list[bytes]]] = {
+            "plan": self._plan,
+            "round": self._round,
+            "secure_step": self._secure_step,
+            "close": self._close,
+            "anchor": lambda envelope, _: self._witnessing.anchor(envelope),
+            "recall": lambda envelope, _: self._witnessing.recall(envelope),
+        }
 
     def handle(self, data: bytes, now: datetime) -> list[bytes]:
         """Returns the envelopes to submit for one that arrived; what they say is durable.
@@ -97,7 +115,7 @@ class NodeService:
             StorageError: this node's own records cannot be written; nothing was released.
         """
         try:
-            envelope = read_envelope(data, self._node.name, self._node.policy)
+            envelope = read_envelope(data, self._node.name, self._node.policy, peers=WITNESS_KINDS)
             if envelope.kind not in self._handlers:
                 raise TrustError(f"A node takes no {envelope.kind} messages.")
             answers = self._handlers[envelope.kind](envelope, now)
@@ -108,6 +126,29 @@ class NodeService:
             facts = {"study": envelope.study, "kind": envelope.kind, "message": digest(answer)}
             self._node.audit.record("answered", **facts, bytes=len(answer))
         return answers
+
+    @property
+    def recalled(self) -> bool:
+        """Whether the witness has said, since the start, which head of the ledger it holds."""
+        return self._node.anchors.recalled
+
+    def recalls(self) -> list[bytes]:
+        """Returns what a node that starts asks its witnesses."""
+        return self._witnessing.recalls()
+
+    def recollect(self, data: bytes) -> None:
+        """Takes in what a message says about this node's ledger, and nothing else of it.
+
+        Raises:
+            LedgerError: the ledger is behind, or another one.
+            StorageError: the anchors cannot be written.
+        """
+        try:
+            envelope = read_envelope(data, self._node.name, self._node.policy, peers=WITNESS_KINDS)
+            if envelope.kind == "anchor":
+                self._witnessing.anchor(envelope)
+        except TrustError:
+            return  # it is met again, in its turn, by `handle`
 
     def decisions(self, now: datetime) -> list[tuple[Study, bytes]]:
         """Does what the custodian asked for; returns the decisions that the operator was not told yet.
@@ -175,7 +216,9 @@ class NodeService:
             frozen = self._data.freeze(plan.plan)
         except (InputError, PlanError, PolicyRefusal) as error:
             return str(error)
-        self._node.ledger.open_study(plan.plan.study, plan.digest, prices(plan.schedule), frozen, approval)
+        self._node.ledger.open_study(
+            plan.plan.study, plan.digest, prices(plan.schedule), frozen, approval, plan.operator
+        )
         return ""
 
     def _waiting(self, study: Study, note: str) -> Study:
@@ -195,26 +238,58 @@ class NodeService:
             stored = self._gate.stored(envelope)
             return [stored if stored is not None else self._release(envelope, request, study, now)]
         except _Refusals as error:
-            self._node.audit.record(
-                "round refused", study=envelope.study, round=request.round, why=str(error)
-            )
-            answer = RoundAnswer(
-                plan_digest=request.plan_digest,
-                round=request.round,
-                request_digest=digest(envelope.body),
-                code=error.code,
-                vectors={},
-            )
-            return [self._signed("answer", envelope.study, envelope.sender, answer)]
+            return [self._refused(envelope, request, error)]
 
     def _release(self, envelope: Envelope, request: RoundRequest, study: Study, now: datetime) -> bytes:
         plan = self._approved(study, now)
-        account = self._node.ledger.accounts.studies[study.study]
-        spec = _round_of(plan, request)
-        exact, fault = self._data.exact(plan.plan, account.frozen, spec, request.parameters)
+        spec = _round_of(plan, request.round)
+        if plan.plan.privacy.aggregation == "secure":
+            self._data.check(plan.plan, self._frozen(study), spec, request.parameters)
+            return self._secure.announce(plan.plan, spec, envelope)
+        if request.attempt != FIRST_ATTEMPT:
+            raise NotSupported("This version releases each round once.", why=f"this is attempt {request.attempt}")
+        return self._gate.release(envelope, spec, self._exact(plan, study, spec, request))
+
+    def _secure_step(self, envelope: Envelope, now: datetime) -> list[bytes]:
+        step = read_body(envelope, SecureStep)
+        try:
+            study = self._owned(envelope, step.plan_digest)
+            stored = self._gate.stored(envelope)
+            return [stored if stored is not None else self._step(envelope, step, study, now)]
+        except _Refusals as error:
+            return [self._refused(envelope, step, error, step.stage)]
+
+    def _step(self, envelope: Envelope, step: SecureStep, study: Study, now: datetime) -> bytes:
+        plan = self._approved(study, now)
+        spec = _round_of(plan, step.round)
+        return self._secure.step(
+            plan.plan, spec, envelope, lambda request: self._exact(plan, study, spec, request)
+        )
+
+    def _exact(self, plan: VerifiedPlan, study: Study, spec: RoundSpec, request: RoundRequest) -> Vectors:
+        exact, fault = self._data.exact(plan.plan, self._frozen(study), spec, request.parameters)
         if fault:
             self._node.audit.record("fault: answered as if nobody were here", study=study.study, why=fault)
-        return self._gate.release(envelope, spec, exact)
+        return exact
+
+    def _frozen(self, study: Study) -> str:
+        return self._node.ledger.accounts.studies[study.study].frozen
+
+    def _refused(
+        self, envelope: Envelope, asked: RoundRequest | SecureStep, error: CohortiumError, stage: str = ""
+    ) -> bytes:
+        about = {"study": envelope.study, "round": asked.round, "stage": stage, "why": str(error)}
+        self._node.audit.record("round refused", **about, attempt=asked.attempt)
+        answer = RoundAnswer(
+            plan_digest=asked.plan_digest,
+            round=asked.round,
+            request_digest=digest(envelope.body),
+            code=error.code,
+            vectors={},
+            attempt=asked.attempt,
+            stage=stage,
+        )
+        return self._signed("answer", envelope.study, envelope.sender, answer)
 
     def _approved(self, study: Study, now: datetime) -> VerifiedPlan:
         """Returns the plan of an open study, verified again after a restart."""
@@ -253,9 +328,8 @@ class NodeService:
     def _verified(self, envelope: Envelope, now: datetime) -> VerifiedPlan:
         node = self._node
         known = {each.study: (each.operator, each.plan_digest) for each in node.desk.studies()}
-        account = node.ledger.accounts.studies.get(envelope.study)
-        committed = node.ledger.accounts.committed - (account.committed if account else 0)
-        return verify_plan(envelope, now, node.name, node.policy, Standing(known, committed, node.simulation))
+        standing = Standing(known, node.ledger.accounts, node.simulation)
+        return verify_plan(envelope, now, node.name, node.policy, standing)
 
     def _envelope(self, study: Study) -> Envelope:
         return read_envelope(study.envelope, self._node.name, self._node.policy)
@@ -275,13 +349,11 @@ class NodeService:
         return Envelope.sign(kind, study, self._node.name, operator, body.body(), self._node.key).to_bytes()
 
 
-def _round_of(plan: VerifiedPlan, request: RoundRequest) -> RoundSpec:
-    if request.attempt != FIRST_ATTEMPT:
-        raise NotSupported("This version releases each round once.", why=f"this is attempt {request.attempt}")
+def _round_of(plan: VerifiedPlan, name: str) -> RoundSpec:
     for spec in plan.schedule.rounds:
-        if spec.name == request.round:
+        if spec.name == name:
             return spec
-    raise PolicyRefusal(f"The plan '{plan.plan.study}' declares no round '{request.round}'.")
+    raise PolicyRefusal(f"The plan '{plan.plan.study}' declares no round '{name}'.")
 
 
 def _claimed_digest(envelope: Envelope) -> str:

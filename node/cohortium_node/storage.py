@@ -11,7 +11,12 @@ from cohortium_protocols.errors import StorageError
 
 _BUSY_SECONDS = 10.0
 
-_DURABLE = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA fullfsync = ON")
+_DURABLE = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA fullfsync = ON",
+    "PRAGMA secure_delete = ON",    # what is destroyed is overwritten
+)
 
 
 def connect(path: Path | None, schema: str) -> sqlite3.Connection:

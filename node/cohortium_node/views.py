@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import csv
+import datetime as dt
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
-from cohortium_node.accounts import Accounts
+from cohortium_node.accounts import BLOCKS, Accounts, Limit, limit_words, prices, whole
 from cohortium_node.approvals import Study
 from cohortium_node.intake import read_body
-from cohortium_node.policy import Policy
+from cohortium_node.ledger import Entry
+from cohortium_node.policy import Policy, evaluate
+from cohortium_protocols.guarantee import guarantee
 from cohortium_protocols.messages import PlanMessage
-from cohortium_protocols.privacy.accounting import epsilon_from_mu
+from cohortium_protocols.plan import Plan
+from cohortium_protocols.privacy.distributed import epsilon_if_all_others_collude, node_sigma
 from cohortium_protocols.schedules import schedule
+from cohortium_protocols.secure_rounds import rules_of
 from cohortium_protocols.signing import Envelope
-from cohortium_protocols.statistics import VectorSpec
+from cohortium_protocols.statistics import Schedule, VectorSpec
 
 
 def listed(study: Study) -> dict[str, Any]:
@@ -39,10 +48,14 @@ def shown(study: Study, node: str, policy: Policy) -> dict[str, Any]:
     message = _message(study)
     plan, declared = message.plan, schedule(message.plan)
     key = policy.operators.get(study.operator)
+    share = _share(plan, node, policy)
     return listed(study) | {
         "question": plan.question,
         "operator_fingerprint": key.fingerprint if key else "not pinned any more",
         "plan_digest": study.plan_digest,
+        "max_nodes_per_person": plan.privacy.max_nodes_per_person,
+        "aggregation": plan.privacy.aggregation,
+        "secure": _secure(plan, declared, node, policy) if plan.privacy.aggregation == "secure" else None,
         "roster": list(plan.nodes.roster),
         "not_pinned": [name for name in plan.nodes.roster if name != node and name not in policy.peers],
         "outcomes": [
@@ -51,33 +64,40 @@ def shown(study: Study, node: str, policy: Policy) -> dict[str, Any]:
         "covariates": [each.name for each in plan.covariates],
         "price": {
             "mu2": declared.mu2,
-            "epsilon": _epsilon(declared.mu2, plan.privacy.delta),
+            **_figures(plan, declared),
             "delta": plan.privacy.delta,
             "epsilon_at_policy_delta": policy.epsilon(declared.mu2),
         },
         "numbers": sum(vector.dimension for _, vector in declared.vectors()),
         "rounds": [
-            {"round": spec.name, "vectors": [_vector(vector) for vector in spec.vectors]}
+            {"round": spec.name, "vectors": [_vector(vector, share) for vector in spec.vectors]}
             for spec in declared.rounds
         ],
     }
 
 
-def budget(accounts: Accounts, policy: Policy) -> dict[str, Any]:
-    """Returns what was spent, what is set aside for open studies, and what is left."""
-    committed = float(accounts.committed)
+def budget(accounts: Accounts, policy: Policy, year: int) -> dict[str, Any]:
+    """Returns what was spent, what is set aside for open studies, and what is left, under every cap."""
+    limits = _limits(accounts, policy, year)
+    everything = _used(accounts, policy, limits[0])
     return {
         "delta": policy.delta,
         "per_study_epsilon": policy.epsilon(policy.caps.study),
-        "total": _amount(policy, policy.caps.total),
-        "spent": _amount(policy, float(accounts.charged)),
-        "spent_or_set_aside": _amount(policy, committed),
-        "left": _amount(policy, max(policy.caps.total - committed, 0.0)),
+        "total": everything["cap"],
+        "spent": everything["spent"],
+        "spent_or_set_aside": everything["spent_or_set_aside"],
+        "left": everything["left"],
+        "caps": [_used(accounts, policy, limit) for limit in limits],
         "studies": [
             {
                 "study": name,
                 "state": "closed" if account.closed else "open",
+                "operator": account.place.operator,
+                "year": account.place.year,
+                "dataset": account.place.dataset,
+                "universe": account.place.universe,
                 "rounds": list(account.rounds),
+                "attempts": sum(len(attempts) for attempts in account.rounds.values()),
                 "spent": _amount(policy, float(account.charged)),
                 "spent_or_set_aside": _amount(policy, float(account.committed)),
             }
@@ -86,6 +106,61 @@ def budget(accounts: Accounts, policy: Policy) -> dict[str, Any]:
     }
 
 
+def what_if(accounts: Accounts, policy: Policy, plan: Plan, operator: str, today: dt.date) -> dict[str, Any]:
+    """Returns what would be left under every cap after a plan, and every reason to refuse it; changes nothing."""
+    declared = schedule(plan)
+    price, known = whole(prices(declared)), accounts.studies.get(plan.study)
+    place = known.place if known else policy.caps.place(operator, today.year)
+    refusals = list(evaluate(plan, declared, operator, policy, today).refusals)
+    for limit in policy.caps.limits(place):
+        if not limit.covers(accounts.under(limit, without=plan.study) + price):
+            refusals.append(f"it goes over the cap on {limit_words(limit)}")
+    return {
+        "study": plan.study,
+        "operator": operator,
+        "delta": policy.delta,
+        "price": _amount(policy, float(price)),
+        "opened_before": known is not None,
+        "refusals": refusals,
+        "caps": [
+            _used(accounts, policy, limit)
+            | {"left_after": _left(policy, limit, accounts.under(limit, without=plan.study) + price)}
+            for limit in policy.caps.limits(place)
+        ],
+    }
+
+
+def _limits(accounts: Accounts, policy: Policy, year: int) -> list[Limit]:
+    """Returns every cap of today, and what older studies counted under, each once."""
+    caps = policy.caps
+    places = [caps.place(operator, year) for operator in policy.operators]
+    places += [study.place for study in accounts.studies.values()]
+    found = dict.fromkeys(limit for place in places for limit in caps.limits(place))
+    order = ("total", "operator", "year", "dataset", "universe")
+    return sorted(found, key=lambda limit: (order.index(limit.kind), limit.name))
+
+
+def _used(accounts: Accounts, policy: Policy, limit: Limit) -> dict[str, Any]:
+    return {
+        "kind": limit.kind,
+        "name": limit.name,
+        "what": limit_words(limit),
+        "cap": None if limit.cap is None else _amount(policy, limit.cap),
+        "spent": _amount(policy, float(accounts.charged_under(limit))),
+        "spent_or_set_aside": _amount(policy, float(accounts.under(limit))),
+        "left": _left(policy, limit, accounts.under(limit)),
+    }
+
+
+def _left(policy: Policy, limit: Limit, used: Fraction) -> dict[str, float] | None:
+    return None if limit.cap is None else _amount(policy, float(max(Fraction(limit.cap) - used, Fraction(0))))
+
+
+EXPORTS = ("csv", "json")
+_COLUMNS = (
+    "sequence", "at", "kind", "study", "operator", "dataset", "universe", "round", "attempt", "treated mu2",
+    "comparator mu2", "request", "answer", "survivors", "plan_digest", "frozen", "approval", "previous", "hash",
+)  # fmt: skip
 _HEAD = f"{'about':<12}{'numbers':>8}{'noise':>12}{'x a person':>12}{'mu squared':>12}"
 
 
@@ -105,6 +180,15 @@ def plan_text(view: dict[str, Any]) -> Iterator[str]:
     yield f"  plan       {view['plan_digest']}"
     epsilon, delta, mu2 = price["epsilon"], price["delta"], price["mu2"]
     yield f"  price      epsilon {epsilon:.3g} at delta {delta:g} (mu squared {mu2:.6g})"
+    if price["membership"] is not None:
+        yield f"             {price['membership']:.3g} for whether somebody was helped (membership)"
+        yield f"             {price['known_member']:.3g} for the outcomes of somebody known to have been helped"
+        yield f"             {price['presence_zcdp']:.3g} for the first by zCDP, which is proven and looser"
+    if view["secure"]:
+        collusion = view["secure"]["epsilon_if_all_others_collude"]
+        yield f"             {collusion:.3g} if all other nodes work with the operator: this node's own noise alone"
+    if view["max_nodes_per_person"] > 1:
+        yield f"             over all nodes, for a person whom up to {view['max_nodes_per_person']} of them know"
     yield f"  outcomes   {', '.join(_outcome(each) for each in view['outcomes'])}"
     yield f"  alike in   {', '.join(view['covariates'])}"
     yield ""
@@ -112,11 +196,22 @@ def plan_text(view: dict[str, Any]) -> Iterator[str]:
     yield f"What would leave this node: {numbers} sums over people in {rounds} rounds; no rows."
     yield "Every number gets random noise (discrete Gaussian). Its size is given as a standard deviation,"
     yield "and as a multiple of the most that any one person can change."
+    if view["secure"]:
+        yield from _secure_text(view["secure"], len(view["roster"]))
     width = 2 + max(len(vector["name"]) for spec in view["rounds"] for vector in spec["vectors"])
+    secure = bool(view["secure"])
     for spec in view["rounds"]:
         yield ""
-        yield f"  {spec['round']:<{width + 2}}{_HEAD}"
-        yield from (f"    {_vector_line(vector, width)}" for vector in spec["vectors"])
+        yield f"  {spec['round']:<{width + 2}}{_HEAD}{'   own noise' if secure else ''}"
+        yield from (f"    {_vector_line(vector, width, secure=secure)}" for vector in spec["vectors"])
+
+
+def _secure_text(secure: dict[str, Any], nodes: int) -> Iterator[str]:
+    yield f"The operator sees only the sum of at least {secure['floor']} of {nodes} nodes, under encryption until then."
+    yield "The noise shown is that of the sum, at least; the last column is what this node itself adds."
+    yield f"It holds against the operator together with {secure['colluding']} of the other nodes."
+    if secure["adds_all_noise"]:
+        yield "This node adds all of it, and takes part in no sum with the nodes that are not pinned."
 
 
 def budget_text(view: dict[str, Any]) -> Iterator[str]:
@@ -128,29 +223,92 @@ def budget_text(view: dict[str, Any]) -> Iterator[str]:
         words = name.replace("_", " ")
         yield f"  {words:<20}epsilon {amount['epsilon']:>7.3f}   mu squared {amount['mu2']:.6f}"
     yield f"  {'one study at most':<20}epsilon {view['per_study_epsilon']:>7.3f}"
+    yield ""
+    yield f"{'Cap on':<44}{'cap':>9}{'set aside':>11}{'left':>9}"
+    for each in view["caps"]:
+        yield _cap_line(each, each["spent_or_set_aside"]["epsilon"], each["left"])
     for study in view["studies"]:
         spent, aside = study["spent"]["epsilon"], study["spent_or_set_aside"]["epsilon"]
-        rounds = f"{len(study['rounds'])} rounds"
+        further = study["attempts"] - len(study["rounds"])
+        rounds = f"{len(study['rounds'])} rounds" + (f" and {further} further attempts" if further else "")
         yield f"  {study['study']} ({study['state']}): epsilon {spent:.3f} spent of {aside:.3f}, {rounds}"
+
+
+def what_if_text(view: dict[str, Any]) -> Iterator[str]:
+    """Yields the lines that ``budget --if`` prints."""
+    price = view["price"]
+    yield f"If '{view['study']}' of the operator '{view['operator']}' were approved: nothing was changed."
+    yield f"It costs epsilon {price['epsilon']:.3f} at delta {view['delta']:g} (mu squared {price['mu2']:.6f})."
+    if view["opened_before"]:
+        yield "A study of that name is in the ledger; what it counts for is replaced by this price."
+    yield f"{'Cap on':<44}{'cap':>9}{'left now':>11}{'after':>9}"
+    for each in view["caps"]:
+        yield _cap_line(each, None if each["left"] is None else each["left"]["epsilon"], each["left_after"])
+    yield from (f"It would be refused: {reason}." for reason in view["refusals"])
+    if not view["refusals"]:
+        yield "The budget covers it."
+
+
+def _cap_line(each: dict[str, Any], middle: float | None, last: dict[str, float] | None) -> str:
+    cap = None if each["cap"] is None else each["cap"]["epsilon"]
+    figures = (cap, middle, None if last is None else last["epsilon"])
+    words = ["none" if figure is None else f"{figure:.3f}" for figure in figures]
+    return f"  {each['what']:<42}{words[0]:>9}{words[1]:>11}{words[2]:>9}"
+
+
+def exported(entries: Iterable[Entry], kind: str) -> str:
+    """Returns the ledger's entries as CSV (one line an entry, mu squared in columns) or as JSON (everything)."""
+    bodies = [{**entry.body, "hash": entry.hash} for entry in entries]
+    if kind == "json":
+        return json.dumps(bodies, ensure_ascii=False, indent=2) + "\n"
+    table = io.StringIO()
+    writer = csv.DictWriter(table, _COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(body | {f"{block} mu2": mu2 for block, mu2 in body.get("cost", {}).items()} for body in bodies)
+    return table.getvalue()
 
 
 def _message(study: Study) -> PlanMessage:
     return read_body(Envelope.from_bytes(study.envelope), PlanMessage)
 
 
-def _vector(spec: VectorSpec) -> dict[str, Any]:
-    unit = spec.grid if spec.rule == "sum" else spec.grid**2
-    return spec.declaration() | {
-        "noise_sd": spec.sigma / unit,
-        "noise_per_person": spec.sigma / spec.d2,
-        "why_bounded": spec.derivation,
+def _share(plan: Plan, node: str, policy: Policy) -> Callable[[float], float]:
+    """Returns how much of the declared noise this node adds."""
+    if plan.privacy.aggregation != "secure":
+        return lambda sigma: sigma
+    pinned = len({node, *policy.peers} & set(plan.nodes.roster))
+    return partial(node_sigma, rules=rules_of(plan), pinned=pinned)
+
+
+def _secure(plan: Plan, declared: Schedule, node: str, policy: Policy) -> dict[str, Any]:
+    rules, delta = rules_of(plan), plan.privacy.delta
+    blocks = [
+        [(vector.d2, vector.sigma) for _, vector in declared.vectors() if vector.block == block and vector.sigma]
+        for block in BLOCKS
+    ]
+    return {
+        "floor": rules.floor,
+        "lost": rules.lost,
+        "colluding": rules.colluding,
+        "epsilon_if_all_others_collude": max(epsilon_if_all_others_collude(each, rules, delta) for each in blocks),
+        "adds_all_noise": not {node, *policy.peers} >= set(plan.nodes.roster),
     }
 
 
-def _vector_line(vector: dict[str, Any], width: int) -> str:
+def _vector(spec: VectorSpec, share: Callable[[float], float]) -> dict[str, Any]:
+    unit = spec.grid if spec.rule == "sum" else spec.grid**2
+    return spec.declaration() | {
+        "noise_sd": spec.sigma / unit,
+        "own_noise_sd": share(spec.sigma) / unit,
+        "noise_per_person": spec.sigma / spec.reach,
+    }
+
+
+def _vector_line(vector: dict[str, Any], width: int, *, secure: bool) -> str:
     about = "helped" if vector["block"] == "treated" else "comparators"
     sizes = f"{vector['dimension']:>8}{vector['noise_sd']:>12.4g}{vector['noise_per_person']:>12.1f}"
-    return f"{vector['name']:<{width}}{about:<12}{sizes}{vector['mu2']:>12.3g}"
+    own = f"{vector['own_noise_sd']:>12.4g}" if secure else ""
+    return f"{vector['name']:<{width}}{about:<12}{sizes}{vector['mu2']:>12.3g}{own}"
 
 
 def _outcome(outcome: dict[str, Any]) -> str:
@@ -161,5 +319,13 @@ def _amount(policy: Policy, mu2: float) -> dict[str, float]:
     return {"mu2": mu2, "epsilon": policy.epsilon(mu2)}
 
 
-def _epsilon(mu2: float, delta: float) -> float:
-    return epsilon_from_mu(math.sqrt(mu2), delta) if mu2 > 0 else 0.0
+def _figures(plan: Plan, declared: Schedule) -> dict[str, float | None]:
+    promised = guarantee(plan, declared)
+    if promised is None:
+        return {"epsilon": 0.0, "membership": None, "known_member": None, "presence_zcdp": None}
+    return {
+        "epsilon": promised.presence,
+        "membership": promised.membership,
+        "known_member": promised.known_member,
+        "presence_zcdp": promised.presence_zcdp,
+    }

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cohortium_node.anchors import Anchors
 from cohortium_node.approvals import Desk
 from cohortium_node.audit import Audit
 from cohortium_node.cohorts import CohortFolder
@@ -90,7 +91,8 @@ def opened(config: Config) -> Iterator[Node]:
         closing(Desk(config.studies)) as desk,
         closing(Audit(config.audit)) as audit,
     ):
-        yield Node(config.name, key, freeze_key, policy, records, ledger, desk, audit)
+        anchors = Anchors(config.anchors, witness=config.operator)
+        yield Node(config.name, key, freeze_key, policy, records, ledger, desk, audit, anchors)
 
 
 def source(config: Config, policy: Policy) -> CohortFolder:
@@ -191,7 +193,21 @@ minimum_rows = 60                 # fewest rows in a cohort file, as the provide
 [caps]                            # the most that may ever be spent on this node's data
 per_study_epsilon = 1.0
 total_epsilon = 4.0               # all studies together
+# per_year_epsilon = 2.0          # studies approved in one calendar year
 delta = 1e-6                      # at which these epsilons are meant
+
+# [caps.operators]                # studies of one operator
+# {operator} = 3.0
+
+# Studies on the same dataset add up, and so do studies about the same people on whatever dataset: give a new extract a
+# new dataset name and leave the people's name. Both can have a cap.
+[dataset]
+name = "records"
+# epsilon = 4.0
+
+[universe]
+name = "people"
+# epsilon = 4.0
 
 [operators]                       # whose plans are read; compare fingerprints by telephone first
 {pinned}

@@ -17,12 +17,14 @@ Each block has its own account of the whole budget; the shares below add up to o
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cohortium_protocols.attrition import EXIT_STEPS
 from cohortium_protocols.features import MODEL_NORM, PROFILE_NORM, features, radius
 from cohortium_protocols.plan import Outcome, Plan
 from cohortium_protocols.privacy.accounting import mu_from_epsilon
+from cohortium_protocols.privacy.split import best_shares
 from cohortium_protocols.statistics import Block, Parameter, RoundSpec, Schedule, VectorSpec
 
 MODEL_ROUNDS = (1, 1, 2, 4)
@@ -94,16 +96,18 @@ def _profile(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Bud
                    budget.of("comparator_profile"), "comparison pool, balance before", "(1; features)"),
         VectorSpec("comparator_moments", "comparator", names, norm, budget.of("comparator_moments"),
                    "standard deviations, weights", "features clipped as in treated_profile", "gram"),
-        *(_levels(outcome, budget.of("comparator_levels", 1 / len(outcomes))) for outcome in outcomes),
+        *_levels(outcomes, budget),
     ))  # fmt: skip
 
 
-def _levels(outcome: Outcome, budget: float) -> VectorSpec:
-    name, figures = f"comparator_levels.{outcome.name}", "starting level of the outcome model"
-    if outcome.kind != "number":
-        return VectorSpec(name, "comparator", ("y",), 0.5, budget, figures, "y - 1/2 for y in [0, 1]")
-    bins = tuple(f"bin {index + 1}" for index in range(LEVEL_BINS))
-    return VectorSpec(name, "comparator", bins, 1.0, budget, figures, "one-hot: a value lies in one bin")
+def _levels(outcomes: tuple[Outcome, ...], budget: _Budget) -> Iterator[VectorSpec]:
+    bounds = [1.0 if outcome.kind == "number" else 0.5 for outcome in outcomes]
+    for outcome, bound, part in zip(outcomes, bounds, best_shares(bounds), strict=True):
+        measured = outcome.kind == "number"
+        labels = tuple(f"bin {index + 1}" for index in range(LEVEL_BINS)) if measured else ("y",)
+        why = "one-hot: a value lies in one bin" if measured else "y - 1/2 for y in [0, 1]"
+        yield VectorSpec(f"comparator_levels.{outcome.name}", "comparator", labels, bound,
+                         budget.of("comparator_levels", part), "starting level of the outcome model", why)  # fmt: skip
 
 
 def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:

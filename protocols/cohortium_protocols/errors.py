@@ -12,8 +12,12 @@
     │   ├── PolicyRefusal        the custodian's policy says no
     │   ├── BudgetRefusal        the privacy budget does not cover it
     │   ├── NotSupported         this version cannot do it
-    │   └── DataChanged          the study's data are not those approved
+    │   ├── DataChanged          the study's data are not those approved
+    │   └── SecureSumRefused     a step of a secure sum breaks the rules that keep it private
     ├── ChannelError          7  the other side could not be reached
+    │   └── SecureSumFailed      a secure sum ended without its result
+    │       ├── TooFewNodes         fewer nodes took a step than its rules need
+    │       └── SumNotRecovered     a mask could not be taken off
     └── StorageError          8  this side's own state cannot be used
         └── LedgerError          the privacy ledger is broken or behind
 
@@ -123,11 +127,45 @@ class DataChanged(RefusedError):
     code = "data_changed"
 
 
+class SecureSumRefused(RefusedError):
+    """A step of a secure sum breaks the rules that keep it private; nothing was revealed."""
+
+    code = "secure_sum_refused"
+
+
 class ChannelError(CohortiumError):
     """The other side could not be reached, or did not speak the protocol."""
 
     code = "channel"
     exit_code = 7
+
+
+class SecureSumFailed(ChannelError):
+    """A secure sum ended without its result.
+
+    Attributes:
+        stage: the step that could not be finished.
+        charged: nodes that may have charged the attempt to their privacy budget.
+    """
+
+    code = "secure_sum_failed"
+
+    def __init__(self, what: str, *, stage: str, charged: tuple[str, ...] = (), why: str = "", do: str = "") -> None:
+        super().__init__(what, why=why, do=do)
+        self.stage = stage
+        self.charged = charged
+
+
+class TooFewNodes(SecureSumFailed):
+    """Fewer nodes took a step of a secure sum than its rules need."""
+
+    code = "too_few_nodes"
+
+
+class SumNotRecovered(SecureSumFailed):
+    """A mask could not be taken off a secure sum: what nodes revealed does not fit what they announced."""
+
+    code = "sum_not_recovered"
 
 
 class StorageError(CohortiumError):

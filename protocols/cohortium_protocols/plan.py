@@ -20,11 +20,13 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticOmit
 
 from cohortium_protocols.canonical import canonical_bytes, digest
 from cohortium_protocols.covariates import COVARIATES, Covariate, quarters, resolved_covariate
+from cohortium_protocols.errors import PlanError
 from cohortium_protocols.outcomes import OUTCOMES, Outcome, resolved_outcome
 from cohortium_protocols.plan_fault import broken, broken_at
 from cohortium_protocols.plan_parts import (
@@ -39,6 +41,7 @@ from cohortium_protocols.plan_parts import (
     refuse_repeat,
 )
 from cohortium_protocols.plan_types import Days, Frozen, Slug, Text, Whole
+from cohortium_protocols.secure_rules import SMALLEST, Rules
 
 __all__ = [
     "Analysis",
@@ -154,6 +157,18 @@ class Plan(Frozen):
 
     _once = field_validator("covariates", "outcomes", mode="before")(mark_repeats)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _adds_up_securely(cls, written: object) -> object:
+        """Fills in the default of ``privacy.aggregation`` where there is one."""
+        if not isinstance(written, dict):
+            return written
+        privacy, nodes = written.get("privacy"), written.get("nodes")
+        roster = nodes.get("roster") if isinstance(nodes, dict) else None
+        if not isinstance(privacy, dict) or not isinstance(roster, list | tuple) or len(roster) < SMALLEST:
+            return written
+        return written | {"privacy": {"aggregation": "secure"} | privacy}
+
     @field_validator("intake", "follow_up")
     @classmethod
     def _fits_the_data(cls, value: object, info: ValidationInfo) -> object:
@@ -185,7 +200,8 @@ class Plan(Frozen):
     @field_validator("nodes")
     @classmethod
     def _can_be_answered(cls, nodes: Nodes, info: ValidationInfo) -> Nodes:
-        found = [*_too_few_nodes(nodes, info.data), *_too_early(nodes, info.data)]
+        lost = _too_few_nodes(nodes, info.data) or _no_secure_sum(nodes, info.data)
+        found = [*lost, *_too_early(nodes, info.data)]
         if found:
             raise broken_at(found)
         return nodes
@@ -210,6 +226,18 @@ def _too_few_nodes(nodes: Nodes, known: dict[str, Any]) -> list[Any]:
     what = f"Every node of the roster ({size}) could be lost: `privacy.tolerate_lost_nodes` is {lost}."
     why = "At least one node must answer."
     return [(("roster",), broken(what, why, "Lower `tolerate_lost_nodes`, or ask more nodes."))]
+
+
+def _no_secure_sum(nodes: Nodes, known: dict[str, Any]) -> list[Any]:
+    privacy = known.get("privacy")
+    if privacy is None or privacy.aggregation != "secure":
+        return []
+    try:
+        Rules(len(nodes.roster), privacy.tolerate_lost_nodes, privacy.assume_colluding_nodes)
+    except PlanError as error:
+        why, do = (f"{text[0].upper()}{text[1:]}." for text in (error.why, error.do))
+        return [(("roster",), broken(error.what, why, do))]
+    return []
 
 
 def _too_early(nodes: Nodes, known: dict[str, Any]) -> list[Any]:

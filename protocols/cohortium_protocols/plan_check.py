@@ -13,21 +13,19 @@ import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from cohortium_protocols.errors import NotSupported, PlanError
-from cohortium_protocols.plan import Analysis, Plan, Privacy
+from cohortium_protocols.plan import Analysis, Plan
 from cohortium_protocols.plan_fault import RULE, Fault, Path, path_text, suggestion
 from cohortium_protocols.plan_types import SLUG
 from cohortium_protocols.plan_yaml import Document, read_yaml
 
 __all__ = ["Fault", "check_plan", "load_plan", "unsupported"]
-
-Part = TypeVar("Part", bound=BaseModel)
 
 
 def load_plan(text: str, source: str = "plan.yaml") -> Plan:
@@ -54,7 +52,7 @@ def check_plan(text: str, source: str = "plan.yaml") -> list[Fault]:
 
 def unsupported(plan: Plan) -> list[Fault]:
     """Returns what a valid plan asks for and this version cannot do yet; the faults have no line yet."""
-    return [*_unsupported_analysis(plan.analysis), *_unsupported_privacy(plan.privacy)]
+    return list(_unsupported_analysis(plan.analysis))
 
 
 def _unsupported_analysis(analysis: Analysis) -> Iterator[Fault]:
@@ -68,16 +66,8 @@ def _unsupported_analysis(analysis: Analysis) -> Iterator[Fault]:
         yield _not_yet("analysis.sensitivity", "A second analysis in one plan", "Remove `sensitivity`.")
 
 
-def _unsupported_privacy(privacy: Privacy) -> Iterator[Fault]:
-    if privacy.aggregation != "local":
-        yield _not_yet("privacy.aggregation", "Secure aggregation", "Write `aggregation: local`.")
-    if privacy.max_nodes_per_person > 1:
-        do = "Write `max_nodes_per_person: 1`, and ask only data holders that share no people."
-        yield _not_yet("privacy.max_nodes_per_person", "Counting one person at several nodes", do)
-
-
 def _not_yet(path: str, what: str, do: str) -> Fault:
-    why = "This version runs one doubly robust analysis on locally protected answers."
+    why = "This version runs one doubly robust analysis, with comparators of all nodes."
     return Fault(0, 0, path, f"{what} is not supported yet.", why, do, supported=False)
 
 
@@ -98,17 +88,10 @@ def _examined(text: str, source: str) -> tuple[Plan | None, list[Fault]]:
 
 def _unsupported_parts(data: dict[str, Any]) -> Iterator[Fault]:
     """What a plan that has other faults asks for in vain, as far as it can be read."""
-    if analysis := _readable(Analysis, data.get("analysis")):
-        yield from _unsupported_analysis(analysis)
-    if privacy := _readable(Privacy, data.get("privacy")):
-        yield from _unsupported_privacy(privacy)
-
-
-def _readable(model: type[Part], data: object) -> Part | None:
     try:
-        return model.model_validate(data)
+        yield from _unsupported_analysis(Analysis.model_validate(data.get("analysis")))
     except ValidationError:
-        return None
+        return
 
 
 def _placed(faults: list[Fault] | Iterator[Fault], document: Document) -> Iterator[Fault]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from cohortium_protocols.plan_fault import broken
 from cohortium_protocols.plan_types import LONGEST_DAYS, Day, Frozen, Number, Slug, Text, Whole, YesNo
@@ -81,6 +81,11 @@ class Analysis(Frozen):
     sensitivity: tuple[Sensitivity, ...] = Field(default=(), description="Further analyses, for comparison.")
 
 
+def _may_be_left_out(schema: dict[str, Any]) -> None:
+    """Its default depends on the roster, which a schema cannot say (``Plan``)."""
+    schema["required"].remove("aggregation")
+
+
 class Privacy(Frozen):
     """What the study may learn about any one person, at most, and how the nodes add up their answers."""
 
@@ -97,8 +102,11 @@ class Privacy(Frozen):
         description="Chance that the guarantee fails, at most 1e-4.",
         examples=[1e-6],
     )
+    model_config = ConfigDict(json_schema_extra=_may_be_left_out)
+
     aggregation: Literal["local", "secure"] = Field(
-        description="local: every node adds its full noise; secure: the nodes add up under encryption.",
+        description="secure: the nodes add up under encryption and share the noise, the default from 3 nodes up; "
+        "local: every node adds its full noise, to be written where there are fewer.",
         examples=["local"],
     )
     tolerate_lost_nodes: Whole = Field(
@@ -111,10 +119,13 @@ class Privacy(Frozen):
         default=1,
         ge=0,
         le=MOST_NODES,
-        description="Nodes assumed to work against the others (used by secure aggregation).",
+        description="Nodes assumed to work together with the operator against the others; used by secure aggregation.",
     )
     max_nodes_per_person: Whole = Field(
-        default=1, ge=1, le=MOST_NODES, description="At how many nodes one person can be counted."
+        default=1,
+        ge=1,
+        le=MOST_NODES,
+        description="At how many nodes one person can be counted; more than 1 needs more noise.",
     )
     noise: YesNo = Field(
         default=True, description="false only in simulations on public data: a node always refuses it."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cohortium_protocols import doubly_robust
 from cohortium_protocols.errors import NotSupported
+from cohortium_protocols.guarantee import times_one_node
 from cohortium_protocols.plan import Plan
 from cohortium_protocols.statistics import Schedule
 
@@ -18,4 +19,4 @@ def schedule(plan: Plan) -> Schedule:
         raise NotSupported(
             f"The analysis method '{plan.analysis.method}' is not supported yet.", do="use doubly_robust"
         )
-    return doubly_robust.schedule(plan)
+    return doubly_robust.schedule(plan).for_people_at_several(times_one_node(plan))

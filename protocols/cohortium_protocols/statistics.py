@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -38,6 +38,8 @@ class VectorSpec:
         figures: what the report shows from it.
         rule: ``sum`` of the rows, or ``gram`` of the rows.
         derivation: why the bound holds.
+        over_nodes: how far one person can move the vectors of all nodes together, as a multiple of one node's vector;
+            more than 1 when a person can be known to several nodes.
     """
 
     name: str
@@ -48,6 +50,7 @@ class VectorSpec:
     figures: str
     derivation: str
     rule: Rule = "sum"
+    over_nodes: float = 1.0
 
     @property
     def width(self) -> int:
@@ -74,6 +77,11 @@ class VectorSpec:
         row = self.grid * self.bound + math.sqrt(self.width) / 2
         return math.ceil(row if self.rule == "sum" else row * row)
 
+    @property
+    def reach(self) -> int:
+        """What one person can change in the vectors of all nodes together, in steps like ``d2``: noise covers it."""
+        return math.ceil(self.over_nodes * self.d2)
+
     @cached_property
     def sigma(self) -> float:
         """Standard deviation of the noise in grid steps, a whole number; 0 without noise.
@@ -81,7 +89,7 @@ class VectorSpec:
         A Gram vector gets this on its diagonal and sigma / sqrt(2), rounded up, off it, because each entry off the
         diagonal stands twice in the matrix whose norm ``d2`` bounds.
         """
-        return float(math.ceil(sigma_for(self.d2, self.budget))) if self.budget > 0 else 0.0
+        return float(math.ceil(sigma_for(self.reach, self.budget))) if self.budget > 0 else 0.0
 
     @property
     def sigma_off_diagonal(self) -> float:
@@ -91,7 +99,7 @@ class VectorSpec:
     @cached_property
     def mu2(self) -> float:
         """What one release is charged, in mu squared; never more than ``budget``."""
-        return mu2_charge(self.d2, self.sigma) if self.sigma else 0.0
+        return mu2_charge(self.reach, self.sigma) if self.sigma else 0.0
 
     def declaration(self) -> dict[str, Any]:
         """Returns what is signed, shown to the custodian and approved."""
@@ -104,9 +112,11 @@ class VectorSpec:
             "bound": self.bound,
             "grid": self.grid,
             "d2": self.d2,
+            "reach": self.reach,
             "sigma": self.sigma,
             "mu2": self.mu2,
             "figures": self.figures,
+            "derivation": self.derivation,
         }
 
 
@@ -155,6 +165,14 @@ class Schedule:
     def mu2(self) -> float:
         """The study's charge: the larger block."""
         return max(self.cost("treated"), self.cost("comparator"))
+
+    def for_people_at_several(self, over_nodes: float) -> Schedule:
+        """Returns the schedule with noise for people whom several nodes know; see ``VectorSpec.over_nodes``."""
+        rounds = (
+            replace(spec, vectors=tuple(replace(vector, over_nodes=over_nodes) for vector in spec.vectors))
+            for spec in self.rounds
+        )
+        return Schedule(tuple(rounds))
 
     def vectors(self) -> Iterable[tuple[RoundSpec, VectorSpec]]:
         """Yields every round with each of its vectors."""

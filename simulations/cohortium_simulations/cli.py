@@ -13,6 +13,7 @@ from cohortium_coordinator.report import to_json, write_report
 from cohortium_coordinator.result import StudyResult
 from cohortium_protocols.errors import CohortiumError, UsageFault
 from cohortium_protocols.plan_check import load_plan
+from cohortium_simulations.checks_cli import attack, audit
 from cohortium_simulations.demo import DEMO_SEED, Demo, demo_world, plan_text, run_demo
 from cohortium_simulations.federation import run_study
 from cohortium_simulations.replicates import replicates, replicates_json, seed_range, summaries, summary_lines
@@ -24,6 +25,7 @@ _EXIT_CODES = """
 \b
 Exit codes:
   0    done
+  1    a check of the audit failed, or an attack got through
   2    the command line was not understood
   3    a file of data is not as it must be
   4    a plan is not valid
@@ -160,6 +162,10 @@ def table(
                         delta=delta, method=method, rng=rng)  # fmt: skip
     result = run_study(study.plan, study.tables, bounds_from_data=study.bounds_from_data, progress=_say)
     _give(result, json_to, report_to)
+
+
+commands.add_command(audit)
+commands.add_command(attack)
 
 
 def _world(people: int, helped: int, seed: int) -> WorldSpec:

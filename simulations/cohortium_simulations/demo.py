@@ -57,7 +57,8 @@ outcomes:
   - {{name: elective_admissions, clip: 4}}
   - {{name: bed_days, clip: 30}}
 analysis: {{method: doubly_robust, comparison: national}}
-privacy: {{epsilon: {epsilon}, delta: 1.0e-6, aggregation: local, assume_colluding_nodes: 0}}
+privacy: {{epsilon: {epsilon}, delta: 1.0e-6, aggregation: secure, tolerate_lost_nodes: {lost},
+          assume_colluding_nodes: 1}}
 nodes: {{roster: [{roster}], deadline: {deadline}}}
 publish: {{minimum_treated: 60, balance: block}}
 submitted: {submitted}
@@ -66,6 +67,11 @@ _WEIGHTS = {"north": 26, "south": 19, "east": 12, "west": 8, "london": 40}
 _MADE = (
     "world", "lab", "nodes", "logs", "study.key", f"{STUDY}.yaml", "report.html", "report.json", "report.csv",
 )  # fmt: skip
+_STEPS = {
+    "announce": "announce their keys", "share": "share their secrets", "mask": "send masked sums",
+    "acknowledge": "agree on whom to add up", "reveal": "take the masks off the sum",
+}  # fmt: skip
+_LOSES_NOBODY = 3  # with one that colludes, three nodes can lose nobody
 _LOOK_EVERY = 0.1  # seconds
 _PATIENCE = 300.0  # seconds without any news of the study
 
@@ -141,9 +147,10 @@ def _set_up(demo: Demo, progress: Progress) -> tuple[Installation, Mapping[str, 
 def plan_text(demo: Demo, submitted: int) -> str:
     """Returns the demo's plan, as an operator writes it, for a cohort file of so many rows."""
     spec, deadline = demo.world, datetime.now(UTC) + timedelta(days=30)
+    lost = 1 if len(spec.nodes) > _LOSES_NOBODY else 0
     return _PLAN.format(
         study=STUDY, first=spec.intake_from, last=spec.intake_to, follow_up=spec.follow_up,
-        epsilon=demo.epsilon, roster=", ".join(spec.nodes), deadline=deadline.date(), submitted=submitted,
+        epsilon=demo.epsilon, roster=", ".join(spec.nodes), deadline=deadline.date(), submitted=submitted, lost=lost,
     )  # fmt: skip
 
 
@@ -186,10 +193,7 @@ def _done(status: Mapping[str, Any]) -> str:
     nodes = status["nodes"]
     if status["phase"] == "waiting for approval":
         return f", {sum(node['state'] == 'approved' for node in nodes)} of {len(nodes)} nodes approved"
-    if status["phase"] == "round":
-        done = sum(node["rounds_answered"] >= status["round"] for node in nodes)
-        return f", {done} of {len(nodes)} nodes answered"
-    return ""
+    return f", nodes {_STEPS[status['step']]}" if status["phase"] == "round" else ""
 
 
 def _stuck(status: Mapping[str, Any]) -> ChannelError:

@@ -78,7 +78,8 @@ def run_study(
         settings = StudySettings(OPERATOR, folder, {name: key.public for name, key in keys.items()})
         store = stack.enter_context(closing(SqliteStore(":memory:")))
         service = StudyService(settings, store, between, lab_key)
-        daemons = [_daemon(stack, plan, between, lab_key.public, keys[name], name, tables[name]) for name in tables]
+        trusted = lab_key.public, settings.nodes
+        daemons = [_daemon(stack, plan, between, trusted, keys[name], name, tables[name]) for name in tables]
         study = service.submit(canonical_bytes(plan.model_dump(mode="json", by_alias=True)).decode())
         _turns(service, daemons, study, progress)
         return service.result(study, bounds_from_data=bounds_from_data, truth=truth)
@@ -104,13 +105,15 @@ def _daemon(
     stack: ExitStack,
     plan: Plan,
     relay: MemoryRelay,
-    operator: VerifyKey,
+    trusted: tuple[VerifyKey, Mapping[str, VerifyKey]],
     key: SigningKey,
     name: str,
     table: AnalysisTable,
 ) -> Daemon:
+    operator, peers = trusted
     policy = Policy(
         operators={OPERATOR: operator},
+        peers=peers,
         caps=Caps(study=_WITHOUT_LIMIT, total=_WITHOUT_LIMIT),
         minimum_rows=1,
         standing=(_approval(plan),),

@@ -1,7 +1,7 @@
 """A federation's files on this machine: an operator and its nodes, made with their own command lines.
 
 What people do by hand and by telephone is done here at once: certificates and keys go from one to the other,
-the custodians share a study key, and each pins the operator in a policy with a standing approval.
+the custodians share a study key, and each pins the operator and the other nodes in a policy with a standing approval.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ delta = 1e-6
 
 [operators]
 lab = "{operator}"
+
+[peers]
+{peers}
 
 [[standing_approvals]]
 operator = "lab"
@@ -126,8 +129,11 @@ def install(folder: Path, data: Mapping[str, Path], approval: Approval) -> Insta
         _run(node_commands, "init", here.node(name), "--operator", OPERATOR, "--operator-key", key,
              "--relay", address, "--data", records.absolute(),
              "--study-key", folder / "study.key")  # fmt: skip
-        (here.node(name) / "policy.toml").write_text(_policy(approval, key), encoding="utf-8")
-        _enrol(here, name)
+    keys = {name: _key(here, name) for name in data}
+    for name in data:
+        peers = {peer: pinned for peer, pinned in keys.items() if peer != name}
+        (here.node(name) / "policy.toml").write_text(_policy(approval, key, peers), encoding="utf-8")
+        _enrol(here, name, keys[name])
     return here
 
 
@@ -137,18 +143,23 @@ def hand_out(cohort: bytes, study: str, installation: Installation) -> None:
         (installation.node(name) / "cohorts" / f"{study}.csv").write_bytes(cohort)
 
 
-def _enrol(here: Installation, name: str) -> None:
-    folder, tls = here.node(name), here.node(name) / "tls"
-    key = _asked(node_commands, "--config", folder / "node.toml", "key", "show", "--json")["key"]
+def _key(here: Installation, name: str) -> str:
+    """Returns a node's public key, as its custodian reads it out to the others."""
+    return _asked(node_commands, "--config", here.node(name) / "node.toml", "key", "show", "--json")["key"]
+
+
+def _enrol(here: Installation, name: str, key: str) -> None:
+    tls = here.node(name) / "tls"
     enrolled = _asked(operator_commands, "enrol", name, "--request", tls / f"{name}.csr", "--key", key,
                       "--output", tls / f"{name}.pem", "--config", here.operator, "--json")  # fmt: skip
     (tls / "ca.pem").write_bytes(Path(enrolled["authority"]).read_bytes())
 
 
-def _policy(approval: Approval, operator: str) -> str:
+def _policy(approval: Approval, operator: str, peers: Mapping[str, str]) -> str:
     return _POLICY.format(
         operator=operator, study=approval.study, epsilon=approval.epsilon, total=approval.total,
         outcomes=json.dumps(approval.outcomes),
+        peers="\n".join(f'{name} = "{key}"' for name, key in peers.items()),
     )  # fmt: skip
 
 

@@ -141,7 +141,8 @@ def test_an_unsigned_or_altered_plan_is_refused(
         ("deadline: 2030-12-31", "deadline: 2024-12-31", 5, "has expired"),
         ("west]", "west, south]", 3, "Not enrolled here: south."),
         ("low: 20", "low: twenty", 4, "plan.yaml:7:36: `covariates[0].low`"),
-        ("aggregation: local", "aggregation: secure", 6, "not supported yet"),
+        ("method: doubly_robust", "method: strata", 6, "not supported yet"),
+        ("aggregation: local", "aggregation: secure", 4, "3 nodes cannot tolerate 1 lost and 1 colluding"),
     ],
 )
 def test_a_plan_that_cannot_run_is_refused(

@@ -19,19 +19,20 @@ from small_site import command
 
 from cohortium_node.accounts import prices, whole
 from cohortium_protocols.privacy.accounting import mu_from_epsilon
+from cohortium_protocols.secure_sum.messages import FROM_NODES, STAGES, MaskedVector
 from cohortium_simulations.installation import OPERATOR
 
 pytestmark = pytest.mark.process
 
 NUMBERS = count(1)
 ROUNDS = ("profile", "model_1", "model_2", "residuals", "model_3", "model_4", "recalibration", "outcome")
-LONGEST = 2.0
+LONGEST = 4.0
 """Seconds from submission after which a study has usually ended."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The answers that were stored at one moment: in the nodes' ledgers, and in the coordinator's records."""
+    """The masked vectors that were stored at one moment: in the nodes' ledgers, and in the coordinator's records."""
 
     released: Answers
     received: Answers
@@ -58,7 +59,7 @@ def _ended_well(federation: Federation, study: str, before: Kept) -> None:
     assert (status["faults"], status["trouble"]) == ([], "")
     assert [node["rounds_answered"] for node in status["nodes"]] == [len(ROUNDS)] * len(nodes)
     after = kept(federation, study)
-    assert before.released <= after.released, "an answer that was stored has changed"
+    assert before.released <= after.released, "a masked vector that was stored has changed"
     assert before.received <= after.received == after.released
     for name in nodes:
         _charged_once(federation, name, study)
@@ -66,9 +67,10 @@ def _ended_well(federation: Federation, study: str, before: Kept) -> None:
 
 
 def _charged_once(federation: Federation, node: str, study: str) -> None:
-    """One reservation and one answer a round, and the price that was approved; the chain holds."""
+    """One reservation, masked vector and list of survivors a round, and the approved price; the chain holds."""
     entries = federation.entries(node, study)
-    once = Counter({"opened": 1, "reserved": len(ROUNDS), "answered": len(ROUNDS), "closed": 1})
+    every_round = dict.fromkeys(("reserved", "answered", "acknowledged"), len(ROUNDS))
+    once = Counter({"opened": 1, "closed": 1, **every_round})
     assert Counter(entry["kind"] for entry in entries) == once
     assert [entry["round"] for entry in entries if entry["kind"] == "reserved"] == list(ROUNDS)
     assert command("-c", federation.here.node(node) / "node.toml", "ledger", "verify") == 0
@@ -80,13 +82,15 @@ def _charged_once(federation: Federation, node: str, study: str) -> None:
 
 
 def _carried_once(federation: Federation, study: str, released: Answers) -> None:
-    """The relay holds one envelope for each thing that was said, and the answers are those of the ledgers."""
-    carried = federation.mailed(study)
+    """The relay holds one envelope for each thing that was said, and the masked vectors are those of the ledgers."""
+    carried = [each for each in federation.mailed(study) if each.kind != "anchor"]
+    steps = dict.fromkeys(FROM_NODES, len(ROUNDS))
     for name in federation.here.nodes:
         to, by = ([each for each in carried if getattr(each, side) == name] for side in ("recipient", "sender"))
-        assert Counter(each.kind for each in to) == {"plan": 1, "round": len(ROUNDS), "close": 1}
-        assert Counter(each.kind for each in by) == {"decision": 1, "answer": len(ROUNDS), "receipt": 1}
-    assert {each.to_bytes() for each in carried if each.kind == "answer"} == {data for _, _, data in released}
+        asked = {"round": len(ROUNDS), "secure_step": (len(STAGES) - 1) * len(ROUNDS)}
+        assert Counter(each.kind for each in to) == {"plan": 1, "close": 1, **asked}
+        assert Counter(each.kind for each in by) == {"decision": 1, "receipt": 1, **steps}
+    assert {each.to_bytes() for each in carried if each.kind == MaskedVector.kind} == {data for _, data in released}
 
 
 # Moments: functions of the study that are true once it has come.
@@ -113,8 +117,14 @@ COORDINATOR = {
     "as soon as the plan is submitted": submitted,
     "while nodes approve": entered("opened", 1),
     "when the first round is asked": logged("round profile asked"),
+    "when nodes have announced their keys": logged("round model_1, step announce closed"),
+    "when secrets are shared": logged("round model_2, step share closed"),
     "in a middle round": logged("round residuals asked"),
-    "when a node has answered": entered("answered", 5),
+    "when a node has masked its vector": entered("answered", 5),
+    "when the survivors are listed": logged("round model_3, step mask closed"),
+    "when a node has acknowledged the list": entered("acknowledged", 6),
+    "when the list is acknowledged": logged("round model_4, step acknowledge closed"),
+    "when the masks are off": logged("round recalibration, step reveal closed"),
     "in the last round": logged("round outcome asked"),
     "while combining": logged("rounds finished"),
     "when the report is written": logged("report written"),
@@ -124,8 +134,11 @@ NODE = {
     "when the study is opened": entered("opened", 1),
     "when the first round is charged": entered("reserved", 1),
     "when a middle round is asked": logged("round model_3 asked"),
+    "when it is asked for its secrets": logged("round model_1, step announce closed"),
     "when a middle round is charged": entered("reserved", 5),
-    "between rounds": entered("answered", 3),
+    "when its vector is masked": entered("answered", 3),
+    "when it has acknowledged the survivors": entered("acknowledged", 4),
+    "when it is asked to reveal": logged("round model_4, step acknowledge closed"),
     "when the last round is asked": logged("round outcome asked"),
     "when the last round is charged": entered("reserved", len(ROUNDS)),
     "while closing": logged("rounds finished"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from node_parts import NOW, content, make_plan, open_node, plan_message, round_message
+from node_parts import NOW, content, make_plan, open_node, plan_message, round_message, send
 from small_site import canonical_plan, make_site, write_cohort
 
 from cohortium_coordinator.relay.mailbox import Mailbox
@@ -125,18 +125,27 @@ class Site:
     config: Path
     mailbox: Mailbox
     key: VerifyKey
+    holds: str = ""
 
     def start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", "from cohortium_node.cli import main; main()", "-c", str(self.config), "run"]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     def heard(self, count: int) -> list[Envelope]:
-        """The first messages from the node, signatures checked."""
+        """The first messages from the node but its recalls, which are answered; signatures checked."""
         deadline = time.monotonic() + 30
-        while len(found := self.mailbox.fetch("lab", 0)) < count:
+        while len(found := self._said()) < count:
             assert time.monotonic() < deadline, "the node did not answer"
             time.sleep(0.05)
-        return [Envelope.from_bytes(data).verified({"north": self.key}) for _, data in found]
+        return found
+
+    def _said(self) -> list[Envelope]:
+        said = [Envelope.from_bytes(data).verified({"north": self.key}) for _, data in self.mailbox.fetch("lab", 0)]
+        heads = ["", *(each.content()["head"] for each in said if each.kind == "answer")]
+        for recall in (each for each in said if each.kind == "recall"):
+            anchor = {"node": "north", "head": self.holds or heads[-1], "nonce": recall.content()["nonce"]}
+            self.mailbox.post("north", send("anchor", "", anchor))
+        return [each for each in said if each.kind != "recall"]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,78 +13,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from study_lab import KEY, START, Lab
 
-from cohortium_coordinator.config import StudySettings
-from cohortium_coordinator.service import StudyService
-from cohortium_coordinator.store import SqliteStore
 from cohortium_coordinator.study.rounds import Writer, plan_message
-from cohortium_coordinator.study.signed_plan import signed_plan_text
-from cohortium_coordinator.study.status import StudyStatus
 from cohortium_protocols.canonical import pack_integers
-from cohortium_protocols.errors import ChannelError, InputError, NotSupported, PlanError, SignatureError
+from cohortium_protocols.errors import InputError, NotSupported, PlanError
 from cohortium_protocols.messages import PlanMessage, RoundAnswer, RoundRequest, read
 from cohortium_protocols.plan_check import load_plan
-from cohortium_protocols.signing import Envelope, SigningKey
+from cohortium_protocols.signed_plan import signed_plan_text
+from cohortium_protocols.signing import Envelope
 from cohortium_simulations.memory_channel import Faults, MemoryRelay
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-KEY = SigningKey.generate()
 ROSTER = ("east", "north", "west")
-
-
-class Lab:
-    """A coordinator with its nodes, in one process; every turn is a minute."""
-
-    def __init__(
-        self, folder: Path, make: Callable[..., Any], relay: MemoryRelay | None = None, **nodes: Any
-    ) -> None:
-        self.relay = relay or MemoryRelay()
-        self.nodes = {name: make(name, **nodes.get(name, {})) for name in ROSTER}
-        self.channels = {name: self.relay.channel(name) for name in ROSTER}
-        self.read = dict.fromkeys(ROSTER, 0)
-        keys = {name: node.key.public for name, node in self.nodes.items()}
-        self.settings = StudySettings("lab", folder, keys, timedelta(days=2), timedelta(hours=1))
-        self.store = SqliteStore(":memory:")
-        self.now = START
-        self.restart()
-
-    def restart(self) -> None:
-        self.service = StudyService(self.settings, self.store, self.relay, KEY)
-
-    def turn(self, minutes: float = 1) -> StudyStatus:
-        self.service.advance(self.now)
-        self.now += timedelta(minutes=minutes)
-        for node in self.nodes.values():
-            self._answer(node)
-        return self.service.status("weights", self.now)
-
-    def run(self, turns: int = 400) -> StudyStatus:
-        for _ in range(turns):
-            status = self.turn()
-            if status.ended and all(node.closed for node in status.nodes):
-                break
-        return status
-
-    def report(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.service.report("weights", "json"))
-        return found
-
-    def _answer(self, node: Any) -> None:
-        try:
-            for sequence, data in self.channels[node.name].fetch(self.read[node.name]):
-                if _genuine(data) and (answer := node.handle(data)):
-                    self.channels[node.name].submit(answer)
-                self.read[node.name] = sequence
-        except ChannelError:
-            pass  # this turn's call was lost; the next one starts where this one began
-
-
-def _genuine(data: bytes) -> bool:
-    try:
-        Envelope.from_bytes(data).verified({"lab": KEY.public})
-    except SignatureError:
-        return False
-    return True
 
 
 @pytest.fixture
@@ -93,7 +33,7 @@ def lab(tmp_path: Path, custodian: Callable[..., Any], plan_text: str) -> Iterat
     made: list[Lab] = []
 
     def make(folder: str = "data", relay: MemoryRelay | None = None, **nodes: Any) -> Lab:
-        made.append(Lab(tmp_path / folder, custodian, relay, **nodes))
+        made.append(Lab(tmp_path / folder, ROSTER, custodian, relay, **nodes))
         made[-1].service.submit(plan_text, START)
         return made[-1]
 
@@ -154,7 +94,7 @@ def test_any_order_loss_repetition_and_alteration_on_the_way_gives_the_same_resu
 ) -> None:  # fmt: skip
     found = []
     for relay in (MemoryRelay(), MemoryRelay(Faults(**faults), np.random.default_rng(seed))):
-        here = Lab(tmp_path_factory.mktemp("lab"), custodian, relay)
+        here = Lab(tmp_path_factory.mktemp("lab"), ROSTER, custodian, relay)
         here.settings = dataclasses.replace(here.settings, time_to_answer=timedelta(days=2))
         here.restart()
         here.service.submit(plan_text, START)
@@ -304,7 +244,7 @@ def test_a_second_different_answer_never_replaces_the_first(lab: Callable[..., L
         _answer_changed(lambda a: _vector(a, pack_integers(np.zeros(6, np.int64))))(west, request)
     )
     status = here.run()
-    assert status.faults == ("'west' sent a second, different answer profile; the first one stands.",)
+    assert status.faults == ("'west' sent an answer with a statement about another one.",)
     assert here.report()["outcomes"][0]["n_treated"] > 300
 
 
@@ -343,13 +283,13 @@ def _with_other_statistics(message: PlanMessage) -> PlanMessage:
     return message.model_copy(update={"schedule": ()})
 
 
-def _with_secure_sums(message: PlanMessage) -> PlanMessage:
-    privacy = message.plan.privacy.model_copy(update={"aggregation": "secure"})
-    return message.model_copy(update={"plan": message.plan.model_copy(update={"privacy": privacy})})
+def _with_exact_matching(message: PlanMessage) -> PlanMessage:
+    analysis = message.plan.analysis.model_copy(update={"exact": ("sex",)})
+    return message.model_copy(update={"plan": message.plan.model_copy(update={"analysis": analysis})})
 
 
 @pytest.mark.parametrize(
-    ("change", "error"), [(_with_other_statistics, PlanError), (_with_secure_sums, NotSupported)]
+    ("change", "error"), [(_with_other_statistics, PlanError), (_with_exact_matching, NotSupported)]
 )
 def test_a_plan_signed_with_another_version_is_refused(
     lab: Callable[..., Lab], plan_text: str, change: Callable[..., PlanMessage], error: type[Exception]

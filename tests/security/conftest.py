@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from node_group import NodeGroup, node_group, secure_plan
 
 from cohortium_coordinator.relay.mailbox import Mailbox
 from cohortium_coordinator.relay.server import RelayServer
@@ -99,3 +100,10 @@ def connect() -> Iterator[Callable[..., GrpcChannel]]:
     yield channel
     for made in opened:
         made.close()
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[NodeGroup]:
+    """Four nodes that have approved a plan with secure sums."""
+    with node_group(tmp_path, secure_plan()) as opened:
+        yield opened

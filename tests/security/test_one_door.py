@@ -136,6 +136,10 @@ def renamed(vectors: Vectors) -> Vectors:
         (lambda vectors: vectors | {"extra": np.zeros(1, dtype=np.int64)}, "are not the declared ones"),
         (lambda vectors: dict(list(vectors.items())[1:]), "are not the declared ones"),
         (lambda vectors: dict(reversed(vectors.items())), "are not the declared ones"),
+        (lambda vectors: {}, "are not the declared ones"),
+        (lambda vectors: vectors | {"attrition": np.zeros((6, 1), int)}, "'attrition' is not 6 whole numbers"),
+        (lambda vectors: vectors | {"attrition": np.zeros(6, dtype=np.uint64)}, "'attrition' is not 6 whole numbers"),
+        (lambda vectors: vectors | {"attrition": np.zeros(6, dtype=object)}, "'attrition' is not 6 whole numbers"),
         (lambda vectors: vectors | {"attrition": np.zeros(7, dtype=np.int64)}, "'attrition' is not 6 whole numbers"),
         (lambda vectors: vectors | {"attrition": np.zeros(6)}, "'attrition' is not 6 whole numbers"),
         (lambda vectors: vectors | {"attrition": np.zeros(6, dtype=np.int32)}, "'attrition' is not 6 whole numbers"),
@@ -154,6 +158,13 @@ def test_a_round_that_was_altered_after_approval_does_not_leave(gate: Gate) -> N
     )
     with pytest.raises(PolicyRefusal, match="at this price"):
         gate.release(request(), RoundSpec("profile", cheaper), zeros())
+
+
+def test_a_round_that_the_plan_does_not_have_does_not_leave(gate: Gate, ledger: Ledger) -> None:
+    unknown = RoundSpec("rows", PROFILE.vectors)
+    with pytest.raises(PolicyRefusal, match="no open round 'rows'"):
+        gate.release(request(), unknown, zeros(unknown))
+    assert ledger.accounts.charged == 0
 
 
 def test_nothing_leaves_without_noise_except_in_a_simulation(ledger: Ledger) -> None:

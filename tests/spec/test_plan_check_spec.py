@@ -160,6 +160,12 @@ RULES = [
         "aggregation: local\n  tolerate_lost_nodes: 2",
         "16:17 Every node of the roster (2) could",
     ),
+    ("  aggregation: local\n", "", "11:1 `aggregation` is missing."),
+    (
+        "aggregation: local",
+        "aggregation: secure",
+        "15:17 A secure sum needs at least 3 nodes; the roster has 2.",
+    ),
     # nodes
     ("[north, south]", "[]", "15:17 `nodes.roster` is [], but must be of length at least 1."),
     ("[north, south]", "[north, north]", "15:25 `north` is listed twice."),
@@ -215,13 +221,23 @@ TABLE_RULES = [
     ("data: table", "data: tabel", "5:7 `data` is 'tabel', but must be 'canonical' or 'table'."),
 ]
 
-NOT_YET = [
-    ("aggregation: local", "aggregation: secure", "14:16 Secure aggregation is not supported yet."),
+THREE = CANONICAL.replace("aggregation: local", "aggregation: secure").replace("south]", "south, east]")
+SECURE_RULES = [
     (
-        "aggregation: local",
-        "aggregation: local\n  max_nodes_per_person: 2",
-        "15:25 Counting one person at several",
+        "aggregation: secure",
+        "tolerate_lost_nodes: 1",
+        "15:17 A secure sum of 3 nodes cannot tolerate 1 lost and 1 colluding nodes together. The roster must be "
+        "larger than twice the lost nodes plus the colluding ones, neither below 0. Ask at least 4 nodes, or write "
+        "`tolerate_lost_nodes: 0`, or write `assume_colluding_nodes: 0`.",
     ),
+    (
+        "aggregation: secure",
+        "assume_colluding_nodes: 3",
+        "15:17 A secure sum of 3 nodes cannot tolerate 0 lost and 3 colluding nodes together.",
+    ),
+]
+
+NOT_YET = [
     (
         "publish:",
         "analysis: {method: matched_pairs}\npublish:",
@@ -272,6 +288,12 @@ def test_each_fault_is_named_at_its_place(old: str, new: str, expected: str) -> 
     found = places(changed(CANONICAL, old, new))
     assert len(found) == 1
     assert found[0].startswith(expected)
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), SECURE_RULES)
+def test_a_secure_sum_that_cannot_be_is_named_with_what_to_change(old: str, new: str, expected: str) -> None:
+    (fault,) = check_plan(changed(THREE, old, new))
+    assert f"{fault.line}:{fault.column} {fault.what} {fault.why} {fault.do}".startswith(expected)
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), TABLE_RULES)

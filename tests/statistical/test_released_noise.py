@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, kstest, norm
 
-from cohortium_protocols.privacy.opendp_backend import SIGMA_FLOOR, discrete_gaussian
+from cohortium_protocols.privacy.accounting import SIGMA_FLOOR
+from cohortium_protocols.privacy.opendp_backend import discrete_gaussian
 
 
 @pytest.mark.parametrize("sigma", [SIGMA_FLOOR, 12345.0, 2.0**36])

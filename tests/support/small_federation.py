@@ -28,8 +28,8 @@ from cohortium_simulations.write_world import write_world
 
 WORLD = WorldSpec(nodes={"north": 2_500, "south": 2_000, "east": 1_500}, helped=300, seed=5)
 EPSILON, CAP = 1.0, 100.0
-Answers = set[tuple[str, str, bytes]]
-"""Node, digest of the request, and the envelope of the answer."""
+Answers = set[tuple[str, bytes]]
+"""Node, and an envelope in which its numbers left: masked, for every round is a secure sum."""
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Federation:
         with self.ledger(node) as ledger:
             bodies = [entry.body for entry in ledger.entries()]
         requests = {body["request"] for body in bodies if body.get("study") == study and "request" in body}
-        return [body for body in bodies if body.get("study") == study or body.get("request") in requests]
+        return [body for body in bodies if body.get("study") == study or body.get("reserved") in requests]
 
     def released(self, study: str) -> Answers:
         """What the nodes' ledgers keep as their answers."""
@@ -107,15 +107,17 @@ class Federation:
         if not requests:
             return set()
         with self.ledger(node) as ledger:
-            return {(node, request, ledger.answer(request) or b"") for request in requests}
+            return {(node, ledger.answer(request) or b"") for request in requests}
 
     def received(self, study: str) -> Answers:
-        """What the coordinator's records keep as answers, read from a copy: the service holds the file."""
+        """What the coordinator's records keep as masked vectors, read from a copy: the service holds the file."""
         with TemporaryDirectory() as folder:
             for path in self._lab.glob("studies.sqlite*"):
                 shutil.copy(path, folder)
             with closing(SqliteStore(Path(folder) / "studies.sqlite")) as store:
-                return {_answer(data) for data in store.answers(study)}
+                rounds = [spec.name for spec in self.schedule(study).rounds]
+                masked = [data for name in rounds for data in store.steps(study, name).get("mask", ())]
+            return {(Envelope.from_bytes(data).sender, data) for data in masked}
 
     def mailed(self, study: str) -> list[Envelope]:
         """Every envelope of the study that the relay carried, in order."""
@@ -137,11 +139,6 @@ class Federation:
 
     def _everything_said(self) -> str:
         return "\n".join(f"{name}:\n{self.processes.log(name)[-2000:]}" for name in self.here.programs)
-
-
-def _answer(data: bytes) -> tuple[str, str, bytes]:
-    envelope = Envelope.from_bytes(data)
-    return envelope.sender, envelope.content()["request_digest"], data
 
 
 @contextmanager

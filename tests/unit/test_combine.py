@@ -16,10 +16,13 @@ from cohortium_coordinator.combine.outcome_model import OutcomeModel, stepped
 from cohortium_coordinator.combine.profile import Means, Profile, pooled
 from cohortium_coordinator.combine.recalibration import knots, offsets
 from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, choose
-from cohortium_coordinator.combine.sums import NoisySum
+from cohortium_coordinator.combine.sums import NoisySum, Separate, Together, national_sums
 from cohortium_coordinator.combine.tilt import first_tilt, retilted
 from cohortium_protocols.doubly_robust import CLIPS, KNOTS, effects
 from cohortium_protocols.outcomes import Outcome
+from cohortium_protocols.privacy.distributed import node_sigma
+from cohortium_protocols.secure_rules import Rules
+from cohortium_protocols.statistics import RoundSpec, VectorSpec
 
 VISITS = Outcome(name="visits", title="Visits", low=0.0, clip=8.0, kind="count", unit="visits", better="lower")
 RNG = np.random.default_rng(5)
@@ -81,6 +84,24 @@ def test_two_noisy_readings_are_better_than_one():
     both = pooled(Means(10, 1, np.array([1.0]), 0.2), Means(10, 1, np.array([2.0]), 0.1))
     assert both.noise < 0.1
     assert both.mean == pytest.approx([1 + 2 / 3])
+
+
+# What left the nodes
+
+
+def test_separate_answers_and_a_secure_total_are_one_sum_with_the_noise_that_is_in_it():
+    spec = VectorSpec("v", "treated", ("a", "b"), 1.0, 0.01, "", "")
+    one = RoundSpec("r", (spec,))
+    nodes = {name: {"v": RNG.integers(-(2**40), 2**40, 2)} for name in "abcde"}
+    rules = Rules(5, 1, 1)
+    survivors = ("a", "b", "c", "d")
+    total = Together(survivors, {"v": sum(nodes[name]["v"] for name in survivors)}, rules)
+    separate = national_sums(one, Separate(nodes).of(survivors))["v"]
+    together = national_sums(one, total)["v"]
+    assert together.values == pytest.approx(separate.values)
+    share = node_sigma(spec.sigma, rules, 5)
+    assert together.noise == pytest.approx(4 * share**2 / spec.grid**2)
+    assert separate.noise / together.noise == pytest.approx(3, rel=1e-6)  # 5 - 1 - 1 nodes must make enough
 
 
 # The outcome model

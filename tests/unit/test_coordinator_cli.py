@@ -13,7 +13,7 @@ import pytest
 
 from cohortium_coordinator.cli import run
 from cohortium_coordinator.config import load_config
-from cohortium_coordinator.study.signed_plan import read_signed_plan
+from cohortium_protocols.signed_plan import read_signed_plan
 from cohortium_protocols.signing import SigningKey
 from cohortium_protocols.tls import TlsFiles, load_credentials, make_request
 
@@ -184,7 +184,8 @@ def test_the_example_plan_has_no_faults(capsys: pytest.CaptureFixture[str]) -> N
     [
         ("follow_up: 365", "follow_up: 9999", 4, "plan.yaml:13:12: `follow_up`"),
         ("covariates:", "covariats:", 4, "There is no field `covariats` in a plan."),
-        ("aggregation: local", "aggregation: secure", 6, "Secure aggregation is not supported yet."),
+        ("method: doubly_robust", "method: strata", 6, "The method `strata` is not supported yet."),
+        ("tolerate_lost_nodes: 1", "tolerate_lost_nodes: 2", 4, "5 nodes cannot tolerate 2 lost and 1 colluding"),
         (
             "deadline: 2030-12-31",
             "deadline: 2024-01-31",
@@ -254,7 +255,7 @@ def test_a_signed_plan_has_one_envelope_for_each_node(lab: Path, tmp_path: Path)
         == 0
     )
     public = SigningKey.load(lab / "keys" / "signing.pem").public
-    message, envelopes = read_signed_plan(signed.read_text(), "lab", public)
+    message, envelopes = read_signed_plan(signed.read_text(), {"lab": public})
     assert [envelope.recipient for envelope in envelopes] == list(message.plan.nodes.roster)
 
 

@@ -6,7 +6,6 @@ import base64
 import json
 from dataclasses import replace
 from datetime import timedelta
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from node_parts import (
     send,
 )
 
+from cohortium_node.accounts import Accounts, Place, StudyAccount
 from cohortium_node.intake import LARGEST_ENVELOPE, Standing, VerifiedPlan, read_envelope, verify_plan
 from cohortium_protocols import signing
 from cohortium_protocols.canonical import canonical_bytes
@@ -43,6 +43,8 @@ from cohortium_protocols.signing import Envelope
 
 PLAN = make_plan()
 NOTHING_KNOWN = Standing({})
+PLACE = Place("other", 2025, "older records", "others")
+"""Of a study that has nothing in common with the plan."""
 
 
 def intake(data: bytes, standing: Standing = NOTHING_KNOWN, policy: Any = POLICY, now: Any = NOW) -> VerifiedPlan:
@@ -226,8 +228,6 @@ def test_7_a_schedule_that_is_not_the_plans(rounds: list[dict[str, Any]]) -> Non
 @pytest.mark.parametrize(
     ("part", "changes", "words"),
     [
-        ("privacy", {"aggregation": "secure"}, "Secure aggregation is not supported yet."),
-        ("privacy", {"max_nodes_per_person": 2}, "Counting one person at several nodes is not supported yet."),
         ("analysis", {"comparison": "within_node"}, "The comparison `within_node` is not supported yet."),
         ("analysis", {"exact": ("sex",)}, "Exact matching is not supported yet."),
     ],
@@ -261,28 +261,53 @@ def test_9_more_than_the_policy_allows_one_study() -> None:
     assert error.why == "it asks for epsilon 3; this node allows 2 (delta 1e-06)"
 
 
+def spent(mu2: float, place: Place = PLACE) -> Accounts:
+    """A ledger with one other study."""
+    accounts = Accounts()
+    accounts.studies["other"] = StudyAccount("plan", place, {"profile": {"treated": mu2, "comparator": 0.0}}, "frozen")
+    return accounts
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ({"operator": "lab"}, "studies of the operator 'lab'"),
+        ({"year": 2026}, "studies approved in 2026"),
+        ({"dataset": "records"}, "studies on the dataset 'records'"),
+        ({"universe": "people"}, "studies about the people 'people'"),
+    ],
+)
+def test_10_studies_that_have_something_in_common_share_a_cap(place: dict[str, Any], words: str) -> None:
+    cap = caps(total=1.2).total
+    shared = replace(POLICY.caps, year=cap, operators={"lab": cap}, dataset_cap=cap, universe_cap=cap)
+    policy = replace(POLICY, caps=shared)
+    assert intake(plan_message(PLAN), Standing({}, spent(cap)), policy=policy)
+    error = refusal(plan_message(PLAN), standing=Standing({}, spent(cap, replace(PLACE, **place))), policy=policy)
+    assert (type(error), error.why.endswith(f"is left for {words}")) == (BudgetRefusal, True)
+
+
 def test_10_more_than_is_left() -> None:
-    spent = Fraction(caps().total) - Fraction(1, 1000)
-    error = refusal(plan_message(PLAN), standing=Standing({}, spent))
+    error = refusal(plan_message(PLAN), standing=Standing({}, spent(caps().total - 0.001)))
     assert type(error) is BudgetRefusal
     assert error.what == "The privacy budget that is left does not cover the plan 'weights'."
     assert error.why.startswith("it costs epsilon 1; 0.1")
+    assert error.why.endswith("is left for all studies together")
 
 
 def test_the_steps_are_taken_in_order() -> None:
     """A message with every fault is refused for the first; each fault that is put right shows the next."""
-    faulty = make_plan(epsilon=3.0, privacy=PLAN.privacy.model_copy(update={"epsilon": 3.0, "aggregation": "secure"}))
-    late, spent = EXPIRES + timedelta(1), Standing({}, Fraction(10))
+    faulty = make_plan(epsilon=3.0, analysis=PLAN.analysis.model_copy(update={"comparison": "within_node"}))
+    late, over = EXPIRES + timedelta(1), Standing({}, spent(10.0))
     wrong = {"schedule": []}
     steps: list[tuple[bytes, dict[str, Any], type[CohortiumError]]] = [
         (send("plan", "weights", {}, STRANGER, to="south"), {"now": late}, SignatureError),
         (send("plan", "weights", {}, to="south"), {"now": late}, TrustError),
         (send("plan", "weights", {}), {"now": late}, TrustError),
         (plan_message(faulty, **wrong), {"now": late}, ExpiredError),
-        (plan_message(faulty, **wrong), {"standing": Standing({"weights": ("lab", "")}, Fraction(10))}, ReplayError),
-        (plan_message(faulty, **wrong), {"standing": spent}, PlanError),
-        (plan_message(faulty), {"standing": spent}, NotSupported),
-        (plan_message(make_plan(epsilon=3.0)), {"standing": spent}, PolicyRefusal),
-        (plan_message(PLAN), {"standing": spent}, BudgetRefusal),
+        (plan_message(faulty, **wrong), {"standing": Standing({"weights": ("lab", "")}, spent(10.0))}, ReplayError),
+        (plan_message(faulty, **wrong), {"standing": over}, PlanError),
+        (plan_message(faulty), {"standing": over}, NotSupported),
+        (plan_message(make_plan(epsilon=3.0)), {"standing": over}, PolicyRefusal),
+        (plan_message(PLAN), {"standing": over}, BudgetRefusal),
     ]
     assert [type(refusal(data, **known)) for data, known, _ in steps] == [error for _, _, error in steps]

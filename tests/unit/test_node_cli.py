@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from node_parts import LAB, plan_message, round_message
+from node_parts import LAB, plan_message, round_message, send
 from small_site import canonical_plan, command, make_site, write_cohort
 
 from cohortium_node import workplace
@@ -34,6 +34,7 @@ def handled(site: Path, *messages: bytes) -> list[bytes]:
     """What the node answers, opened as its daemon opens it."""
     with workplace.opened(read_config(site)) as node:
         service, now = NodeService(node), datetime.now(UTC)
+        service.recollect(send("anchor", "", {"node": "north", "head": "", "nonce": node.anchors.nonce}))
         return [answer for message in messages for answer in service.handle(message, now)]
 
 

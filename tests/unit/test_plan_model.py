@@ -62,7 +62,7 @@ def the_covariate(entry: object, **changes: Any) -> Covariate:
 
 def test_the_example_is_valid_and_complete() -> None:
     example = load_plan(EXAMPLE.read_text(encoding="utf-8"), EXAMPLE.name)
-    assert example.privacy.aggregation == "local"
+    assert (example.privacy.aggregation, example.privacy.tolerate_lost_nodes) == ("secure", 1)
     assert example.analysis.method == "doubly_robust"
     assert len(example.outcomes) == 5
     assert [outcome.name for outcome in example.outcomes if outcome.primary] == ["ae_attendances"]
@@ -201,20 +201,26 @@ def test_every_exit_step_has_a_label() -> None:
 
 
 def test_what_is_not_supported_yet_can_be_expressed() -> None:
-    privacy = {"epsilon": 1, "aggregation": "secure", "max_nodes_per_person": 2}
     analysis = {"method": "matched_pairs", "comparison": "within_node", "exact": ["sex"],
                 "sensitivity": [{"method": "strata", "share": 0.2}]}  # fmt: skip
-    asked = plan(privacy=privacy, analysis=analysis)
+    asked = plan(analysis=analysis)
     assert Plan.model_validate(as_json(asked)) == asked
     assert [fault.path for fault in unsupported(asked)] == [
         "analysis.method",
         "analysis.comparison",
         "analysis.exact",
         "analysis.sensitivity",
-        "privacy.aggregation",
-        "privacy.max_nodes_per_person",
     ]
     assert unsupported(plan()) == []
+
+
+def test_from_three_nodes_up_they_add_up_securely_unless_the_plan_says_otherwise() -> None:
+    nodes = {**CANONICAL["nodes"], "roster": ["a", "b", "c"]}
+    assert plan(nodes=nodes, privacy={"epsilon": 1}).privacy.aggregation == "secure"
+    assert plan(nodes=nodes, privacy={"epsilon": 1, "aggregation": "local"}).privacy.aggregation == "local"
+    with pytest.raises(ValidationError, match="privacy.aggregation"):
+        plan(privacy={"epsilon": 1})
+    assert "aggregation" not in plan_schema()["$defs"]["Privacy"]["required"]
 
 
 def test_the_digest_is_that_of_the_meaning_not_of_the_text() -> None:

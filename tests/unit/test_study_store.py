@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from cohortium_coordinator.store import Message, SqliteStore
-from cohortium_coordinator.study.records import Ending, Fault, Received, Reported, Sent
+from cohortium_coordinator.study.records import Ending, Fault, Received, Reported, Sent, Summed
 from cohortium_protocols.errors import StorageError
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PLANS = [
     Message(Sent("plan", "", node, f"digest {node}", NOW), f"plan {node}".encode()) for node in ("a", "b")
 ]
+REQUEST = Sent("round", "one", "a", "d", NOW)
+STEP = Sent("round", "one", "a", "d", NOW, "share")
 ANSWER = Received("answer", "one", "a", "approved", "", NOW)
 
 
@@ -37,7 +39,9 @@ def store(path: Path) -> Iterator[SqliteStore]:
 
 
 def test_what_was_added_is_there_after_a_restart(store: SqliteStore, path: Path) -> None:
-    store.add_messages("s", [Message(Sent("round", "one", "a", "d", NOW), b"request")])
+    store.add_messages("s", [Message(REQUEST, b"request"), Message(STEP, b"step")])
+    store.receive(6, "s", Received("answer", "one", "a", "approved", "", NOW, "announce"), b"announcement")
+    store.add_total("s", Summed("one", 1, ("a", "b"), NOW), "packed")
     store.receive(7, "s", ANSWER, b"answer")
     store.add_fault(8, "s", Fault("b", "It was altered.", NOW))
     store.end("s", Ending("finished", ("a", "b"), "", "", NOW))
@@ -47,7 +51,10 @@ def test_what_was_added_is_there_after_a_restart(store: SqliteStore, path: Path)
     again = SqliteStore(path)
     assert again.records("s") == before
     assert (again.studies(), again.consumed, again.answers("s")) == (["s"], 8, [b"answer"])
-    assert again.envelope("s", "round", "one", "a") == b"request"
+    assert again.envelope("s", REQUEST) == b"request"
+    assert again.envelope("s", STEP) == b"step"
+    assert again.steps("s", "one") == {"announce": [b"announcement"], "": [b"answer"]}
+    assert again.totals("s") == {"one": "packed"}
     assert again.first("s", "plan") == b"plan a"
     again.close()
 

@@ -91,7 +91,7 @@ class _Known:
         self.analysis = analysis
         self.plan = analysis.plan
         self.done = rounds if before is None else rounds[: rounds.index(before)]
-        self._sums = {name: national_sums(analysis.schedule.round(name), answers) for name in self.done}
+        self._sums = {name: national_sums(analysis.schedule.round(name), answers[name]) for name in self.done}
         self._answers = answers
         if self.done:
             self.profile: Profile = read_profile(self.sums("profile"))
@@ -158,14 +158,14 @@ class _Known:
         It is worked out for the nodes that answered the round of the residuals, so that a node lost later does not
         change a clip that others use already.
         """
-        nodes = len(self._answers["residuals"])
+        released = self._answers["residuals"]
         last, comparators = self.analysis.schedule.round("outcome"), self.profile.comparators.n
         sizes = {
             "treated_outcome": self.profile.treated.n,
             "comparator_outcome": comparators / self.tilt.largest,
         }
         vectors = ((last.vector(f"{family}.{outcome.name}"), size) for family, size in sizes.items())
-        noise = sum(nodes * (vector.sigma / vector.grid / size) ** 2 for vector, size in vectors)
+        noise = sum(released.noise(vector) / (vector.grid * size) ** 2 for vector, size in vectors)
         return Price(1 / self.profile.treated.n + 2 * self.tilt.largest / comparators, noise)
 
     def _residual_square(self, k: int) -> float:
@@ -177,17 +177,22 @@ class _Known:
         return max(float(squares[-1]) / self.profile.comparators.n, 1e-6)
 
     def findings(self) -> Findings:
-        """Returns everything that the report is made from, about the nodes of the last round."""
-        first = self.analysis.schedule.round("profile")
-        last = {"profile": {node: self._answers["profile"][node] for node in self._answers["outcome"]}}
-        opening, closing = national_sums(first, last), self.sums("outcome")
-        profile = read_profile(opening)
+        """Returns everything that the report is made from, about the nodes of the last round.
+
+        When a secure sum lost nodes between the first round and the last, its profile and attrition stay those of the
+        first round's nodes, and the two readings of the people helped are of different people: they are not pooled.
+        """
+        first, last = self._answers["profile"], self._answers["outcome"]
+        first = first.of(last.nodes)
+        opening, closing = national_sums(self.analysis.schedule.round("profile"), first), self.sums("outcome")
+        profile, lost = read_profile(opening), tuple(node for node in first.nodes if node not in last.nodes)
         second = means(closing["treated_balance"], COUNT_SCALE)
         weighted = read_weights(closing["comparator_weights"])
         outcomes = range(len(self.plan.outcomes))
-        effects = [self._effect(k, pooled(profile.treated, second), second, weighted) for k in outcomes]
+        best = second if lost else pooled(profile.treated, second)
+        effects = [self._effect(k, best, second, weighted) for k in outcomes]
         return Findings(
-            profile, second, weighted, effects, [self.clip(k) for k in outcomes], opening["attrition"]
+            profile, second, weighted, effects, [self.clip(k) for k in outcomes], opening["attrition"], lost
         )
 
     def _effect(self, k: int, best: Means, second: Means, weighted: Weighted) -> Effect:

@@ -28,7 +28,8 @@ class Findings:
     """What the rounds showed: both sides' profiles, the weighted comparators, and each outcome's effect and clip.
 
     ``second`` is the outcome round's own reading of the people helped; ``profile`` was used to make the weights, so
-    balance is judged by ``second`` alone. ``attrition`` counts people by the step their way ended at.
+    balance is judged by ``second`` alone. ``attrition`` counts people by the step their way ended at. ``lost`` names
+    the nodes in the profile and attrition that are not in the rest.
     """
 
     profile: Profile
@@ -37,6 +38,7 @@ class Findings:
     effects: list[Effect]
     clips: list[ResidualClip]
     attrition: NoisySum
+    lost: tuple[str, ...] = ()
 
 
 def standard_deviations(profile: Profile) -> Array:
@@ -135,4 +137,17 @@ def effect_shape(findings: Findings) -> Check:
         rule="the estimate is divided by it, for the outcome where it is smallest",
         meaning="The correction assumes that the help changed outcomes by about the same amount or proportion for "
         "everybody. An effect on the few heaviest users alone would be partly missed.",
+    )  # fmt: skip
+
+
+def same_nodes(findings: Findings) -> Check | None:
+    """Returns that nodes were lost on the way, when their people are in the profile and not in the estimate."""
+    if not findings.lost:
+        return None
+    return Check(
+        name="same_nodes", title="The same data holders in every round", state="informational",
+        value=float(len(findings.lost)), unit="data holders", rule="nobody was lost after the first round",
+        meaning="The estimates and the balance after weighting are of the data holders of the last round. The "
+        f"profile, the balance before it and the attrition also count people of: {', '.join(findings.lost)}. In a "
+        "secure sum nobody can take them out.",
     )  # fmt: skip

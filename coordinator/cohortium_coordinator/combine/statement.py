@@ -24,8 +24,10 @@ from cohortium_coordinator.result import (
 )
 from cohortium_protocols.attrition import EXIT_LABELS, EXIT_STEPS
 from cohortium_protocols.features import features
+from cohortium_protocols.guarantee import guarantee
 from cohortium_protocols.plan import Outcome, Plan, plan_digest
-from cohortium_protocols.privacy.accounting import epsilon_from_mu
+from cohortium_protocols.privacy.distributed import epsilon_if_all_others_collude
+from cohortium_protocols.secure_rounds import rules_of
 from cohortium_protocols.statistics import Schedule
 
 
@@ -41,10 +43,10 @@ def study_result(
 ) -> StudyResult:
     """Returns the result that the report shows."""
     rows = diagnostics.balance(plan, findings)
-    checks = (
+    checks = tuple(filter(None, (
         diagnostics.enough_people(plan, findings), diagnostics.alike(rows), diagnostics.overlap(findings),
-        diagnostics.noise_share(findings), diagnostics.effect_shape(findings),
-    )  # fmt: skip
+        diagnostics.noise_share(findings), diagnostics.effect_shape(findings), diagnostics.same_nodes(findings),
+    )))  # fmt: skip
     reason = _not_published_because(plan, checks)
     pairs = zip(plan.outcomes, findings.effects, findings.clips, strict=True)
     return StudyResult(
@@ -130,20 +132,27 @@ def _attrition(plan: Plan, findings: Findings) -> Attrition:
 
 
 def _privacy(plan: Plan, schedule: Schedule, bounds_from_data: bool) -> PrivacyStatement:
-    """Presence costs the larger block, membership both, two values of a known member twice the larger one."""
-    mu = math.sqrt(schedule.mu2)
-    both = math.sqrt(schedule.cost("treated") + schedule.cost("comparator"))
-    delta = plan.privacy.delta
-    epsilons = [epsilon_from_mu(figure, delta) for figure in (mu, both, 2 * mu)]
     totals = {block: schedule.cost(block) or 1.0 for block in ("treated", "comparator")}
     releases = tuple(
         Release(round=spec.name, vector=vector.name, block=vector.block, figures=vector.figures,
                 values=vector.dimension, mu2=vector.mu2, share=min(vector.mu2 / totals[vector.block], 1.0))
         for spec, vector in schedule.vectors()
     )  # fmt: skip
-    noise = plan.privacy.noise
+    spent = guarantee(plan, schedule)
     return PrivacyStatement(
-        noise=noise, bounds_from_data=bounds_from_data, epsilon=epsilons[0] if noise else None,
-        delta=delta if noise else None, mu=mu if noise else None, epsilon_membership=epsilons[1] if noise else None,
-        epsilon_known_member=epsilons[2] if noise else None, aggregation="local", releases=releases,
+        noise=spent is not None, bounds_from_data=bounds_from_data, epsilon=spent and spent.presence,
+        delta=spent and spent.delta, mu=spent and spent.mu, epsilon_membership=spent and spent.membership,
+        epsilon_known_member=spent and spent.known_member, aggregation=plan.privacy.aggregation,
+        epsilon_if_all_others_collude=_alone(plan, schedule) if spent else None, releases=releases,
     )  # fmt: skip
+
+
+def _alone(plan: Plan, schedule: Schedule) -> float | None:
+    """Returns the epsilon of one data holder's own noise; None when all of the noise is its own."""
+    if plan.privacy.aggregation != "secure":
+        return None
+    blocks: dict[str, list[tuple[int, float]]] = {"treated": [], "comparator": []}
+    for _, vector in schedule.vectors():
+        blocks[vector.block].append((vector.d2, vector.sigma))
+    rules = rules_of(plan)
+    return max(epsilon_if_all_others_collude(each, rules, plan.privacy.delta) for each in blocks.values())

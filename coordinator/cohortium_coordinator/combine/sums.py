@@ -2,17 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cohortium_protocols.privacy.distributed import node_sigma
+from cohortium_protocols.secure_rules import Rules
 from cohortium_protocols.statistics import RoundSpec, VectorSpec
 
 Array = NDArray[np.float64]
-Answers = Mapping[str, Mapping[str, Mapping[str, NDArray[np.int64]]]]
-"""Round -> node -> vector -> released integers."""
+Vectors = Mapping[str, NDArray[np.int64]]
+"""Vector -> released integers."""
+
+
+@dataclass(frozen=True)
+class Separate:
+    """A round that every node answered by itself, with its own full noise: node -> vectors."""
+
+    by_node: Mapping[str, Vectors]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Whose answers these are."""
+        return tuple(self.by_node)
+
+    def total(self, name: str) -> Array:
+        """Returns a vector, added exactly over the nodes."""
+        total: Array = np.stack([vectors[name] for vectors in self.by_node.values()]).sum(axis=0).astype(np.float64)
+        return total
+
+    def noise(self, vector: VectorSpec) -> float:
+        """Returns the variance of the noise in each entry of a vector's total, in squared grid steps."""
+        return len(self.by_node) * vector.sigma**2
+
+    def of(self, nodes: Collection[str]) -> Separate:
+        """Returns the answers of these nodes alone."""
+        return Separate({node: self.by_node[node] for node in nodes})
+
+
+@dataclass(frozen=True)
+class Together:
+    """A round that was a secure sum: one total, and in it a share of the noise for every node that is in it.
+
+    Attributes:
+        nodes: whose vectors were added up.
+        vectors: the total.
+        rules: of the plan; they fix the share of the noise.
+    """
+
+    nodes: tuple[str, ...]
+    vectors: Vectors
+    rules: Rules
+
+    def total(self, name: str) -> Array:
+        """Returns a vector's total."""
+        return self.vectors[name].astype(np.float64)
+
+    def noise(self, vector: VectorSpec) -> float:
+        """Returns the variance of the noise in each entry of a vector's total, in squared grid steps."""
+        return len(self.nodes) * node_sigma(vector.sigma, self.rules, self.rules.nodes) ** 2
+
+    def of(self, nodes: Collection[str]) -> Together:
+        """Returns the same total, whoever is asked about: nobody can take a node out of it."""
+        return self
+
+
+Answers = Mapping[str, Separate | Together]
+"""Round -> what was released in it."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +87,15 @@ class NoisySum:
     noise: float
 
 
-def national_sums(spec: RoundSpec, answers: Answers) -> dict[str, NoisySum]:
-    """Returns the round's vectors, added exactly over the nodes that answered it."""
-    nodes = answers[spec.name].values()
-    return {vector.name: _national(vector, [node[vector.name] for node in nodes]) for vector in spec.vectors}
+def national_sums(spec: RoundSpec, released: Separate | Together) -> dict[str, NoisySum]:
+    """Returns the round's vectors in the units of their declaration."""
+    return {vector.name: _national(vector, released) for vector in spec.vectors}
 
 
-def _national(spec: VectorSpec, released: list[NDArray[np.int64]]) -> NoisySum:
-    total: Array = np.stack(released).sum(axis=0).astype(np.float64)
+def _national(spec: VectorSpec, released: Separate | Together) -> NoisySum:
     unit = spec.grid if spec.rule == "sum" else spec.grid**2
-    noise = len(released) * spec.sigma**2 / unit**2
-    return NoisySum(total / unit if spec.rule == "sum" else _symmetric(total / unit, spec.width), noise)
+    total, noise = released.total(spec.name) / unit, released.noise(spec) / unit**2
+    return NoisySum(total if spec.rule == "sum" else _symmetric(total, spec.width), noise)
 
 
 def _symmetric(triangle: Array, width: int) -> Array:

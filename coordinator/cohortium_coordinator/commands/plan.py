@@ -16,13 +16,13 @@ from cohortium_coordinator.commands.shared import (
     write_out,
 )
 from cohortium_coordinator.config import Config
-from cohortium_coordinator.planner import Price, price
 from cohortium_coordinator.study.rounds import Writer, check_current, plan_message
-from cohortium_coordinator.study.signed_plan import signed_plan_text
 from cohortium_protocols.errors import NotSupported, PlanError
+from cohortium_protocols.guarantee import Guarantee, guarantee
 from cohortium_protocols.plan import plan_digest, plan_schema
 from cohortium_protocols.plan_check import check_plan, load_plan
 from cohortium_protocols.schedules import schedule
+from cohortium_protocols.signed_plan import signed_plan_text
 from cohortium_protocols.signing import SigningKey
 from cohortium_protocols.statistics import Schedule, VectorSpec
 
@@ -71,7 +71,7 @@ def show(file: str, as_json: bool) -> None:
     """
     shown = load_plan(read_text(file), _source(file))
     resolved = schedule(shown)
-    cost = price(shown, resolved)
+    cost = guarantee(shown, resolved)
     if as_json:
         echo_json({"study": shown.study, "plan_digest": plan_digest(shown), "rounds": resolved.declaration(),
                    "privacy": asdict(cost) if cost else None})  # fmt: skip
@@ -146,12 +146,13 @@ def _unit(vector: VectorSpec) -> float:
     return vector.grid if vector.rule == "sum" else vector.grid**2
 
 
-def _price(cost: Price | None) -> str:
+def _price(cost: Guarantee | None) -> str:
     if cost is None:
         return "NO NOISE: nothing in this study is protected. Nodes refuse it outside simulations."
     return (
         f"Privacy spent, at delta {cost.delta:g} (mu {cost.mu:.4f}):\n"
         f"  epsilon {cost.presence:.2f}  whether a person is in the data at all (presence)\n"
         f"  epsilon {cost.membership:.2f}  whether a registered person was helped (membership)\n"
-        f"  epsilon {cost.known_member:.2f}  outcomes of a person known to have been helped (known member)"
+        f"  epsilon {cost.known_member:.2f}  outcomes of a person known to have been helped (known member)\n"
+        f"Cross-check of the first by zero-concentrated privacy, which is proven and looser: {cost.presence_zcdp:.2f}."
     )

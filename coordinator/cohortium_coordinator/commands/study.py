@@ -21,9 +21,9 @@ from cohortium_coordinator.commands.shared import (
 )
 from cohortium_coordinator.config import Config
 from cohortium_coordinator.operations import REPORT_KINDS
-from cohortium_coordinator.study.signed_plan import is_signed_plan
 from cohortium_protocols.errors import BY_CODE, ChannelError, RefusedError
 from cohortium_protocols.plan_check import load_plan
+from cohortium_protocols.signed_plan import is_signed_plan
 
 Status = dict[str, Any]
 

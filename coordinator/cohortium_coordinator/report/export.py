@@ -46,6 +46,7 @@ PRIVACY_MEASURES = (
     "mu",
     "epsilon_membership",
     "epsilon_known_member",
+    "epsilon_if_all_others_collude",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

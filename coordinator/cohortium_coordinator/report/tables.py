@@ -262,12 +262,13 @@ def _check_figure(check: Check) -> str:
 
 
 def guarantees(result: StudyResult) -> Table:
-    """The three published figures: adversaries differ."""
+    """The published figures: adversaries differ."""
     privacy = result.privacy
     rows = (
         ("Presence: is this person in the data?", privacy.epsilon),
         ("Membership: was this registered person helped?", privacy.epsilon_membership),
         ("Outcome of a person known to be helped", privacy.epsilon_known_member),
+        ("Presence, if all other data holders work with the operator", privacy.epsilon_if_all_others_collude),
     )
     return Table(
         "guarantees",

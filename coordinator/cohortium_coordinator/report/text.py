@@ -242,10 +242,21 @@ def left_each_node(privacy: PrivacyStatement) -> str:
             "Noise was off. Exact sums left each data holder, so nothing on this page is private. This is "
             "meant for simulated or public data only."
         )
-    return (
+    what = (
         "Only sums left each data holder, listed below, and random noise was added to each sum before it "
-        "left. No record, no identifier and no exact count left. Each data holder added the full noise "
-        "itself, so the promise relies on nobody else."
+        "left. No record, no identifier and no exact count left. "
+    )
+    if privacy.aggregation == "local":
+        return what + "Each data holder added the full noise itself, so the promise relies on nobody else."
+    return what + (
+        "The sums left under masks that cancel out only in the total of all data holders, so nobody saw those of "
+        "one of them, the operator included. Each added a share of the noise. The promise relies on no more of "
+        "them working with the operator against the others than the plan assumed"
+        + (
+            f"; should all the others do so, epsilon {rounded_up(privacy.epsilon_if_all_others_collude)} is left."
+            if privacy.epsilon_if_all_others_collude is not None
+            else "."
+        )
     )
 
 

@@ -16,21 +16,34 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cohortium_coordinator.study.records import Ending, Fault, Received, Records, Reported, Sent, SentKind
+from cohortium_coordinator.study.records import (
+    Ending,
+    Fault,
+    Received,
+    Records,
+    Reported,
+    Sent,
+    SentKind,
+    Summed,
+)
 from cohortium_protocols.errors import StorageError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the tables, kept in the file's user_version."""
 
 _TABLES = """
 CREATE TABLE study (name TEXT PRIMARY KEY, plan_digest TEXT NOT NULL, submitted TEXT NOT NULL) STRICT;
 CREATE TABLE sent (
     study TEXT NOT NULL REFERENCES study, kind TEXT NOT NULL, round TEXT NOT NULL, node TEXT NOT NULL,
-    digest TEXT NOT NULL, at TEXT NOT NULL, envelope BLOB NOT NULL, UNIQUE (study, kind, round, node)) STRICT;
+    digest TEXT NOT NULL, at TEXT NOT NULL, stage TEXT NOT NULL, attempt INTEGER NOT NULL, envelope BLOB NOT NULL,
+    UNIQUE (study, kind, round, attempt, stage, node)) STRICT;
 CREATE TABLE received (
     study TEXT NOT NULL REFERENCES study, kind TEXT NOT NULL, round TEXT NOT NULL, node TEXT NOT NULL,
-    standing TEXT NOT NULL, code TEXT NOT NULL, at TEXT NOT NULL, slot TEXT NOT NULL, envelope BLOB NOT NULL,
-    UNIQUE (study, node, slot)) STRICT;
+    standing TEXT NOT NULL, code TEXT NOT NULL, at TEXT NOT NULL, stage TEXT NOT NULL, attempt INTEGER NOT NULL,
+    slot TEXT NOT NULL, envelope BLOB NOT NULL, UNIQUE (study, node, slot)) STRICT;
+CREATE TABLE summed (
+    study TEXT NOT NULL REFERENCES study, round TEXT NOT NULL, attempt INTEGER NOT NULL, nodes TEXT NOT NULL,
+    at TEXT NOT NULL, total TEXT NOT NULL, UNIQUE (study, round)) STRICT;
 CREATE TABLE ending (
     study TEXT PRIMARY KEY REFERENCES study, outcome TEXT NOT NULL, nodes TEXT NOT NULL, code TEXT NOT NULL,
     reason TEXT NOT NULL, at TEXT NOT NULL) STRICT;
@@ -40,6 +53,8 @@ CREATE TABLE reported (
 CREATE TABLE fault (
     study TEXT NOT NULL, node TEXT NOT NULL, what TEXT NOT NULL, at TEXT NOT NULL,
     UNIQUE (study, node, what)) STRICT;
+CREATE TABLE head (
+    node TEXT NOT NULL, sequence INTEGER NOT NULL, statement TEXT NOT NULL, UNIQUE (node, sequence)) STRICT;
 CREATE TABLE consumed (only INTEGER PRIMARY KEY CHECK (only = 1), sequence INTEGER NOT NULL) STRICT;
 INSERT INTO consumed VALUES (1, 0);
 """
@@ -104,6 +119,12 @@ class SqliteStore:
         with self._transaction():
             self._add_messages(study, messages)
 
+    def add_total(self, study: str, summed: Summed, total: str) -> None:
+        """Adds the end of a round's secure sum, with its packed integers."""
+        row = (summed.round, summed.attempt, json.dumps(summed.nodes), summed.at.isoformat())
+        with self._transaction():
+            self._insert("summed", study, *row, total)
+
     def end(self, study: str, ending: Ending) -> None:
         """Adds how the rounds ended."""
         row = (ending.outcome, json.dumps(ending.nodes), ending.code, ending.reason, ending.at.isoformat())
@@ -115,18 +136,24 @@ class SqliteStore:
         with self._transaction():
             self._insert("reported", study, int(reported.published), reported.reason, reported.at.isoformat())
 
-    def receive(self, sequence: int, study: str, received: Received, envelope: bytes) -> None:
-        """Adds a verified message and marks the mailbox read up to it.
+    def receive(
+        self, sequence: int, study: str, received: Received, envelope: bytes, head: tuple[int, str] | None = None
+    ) -> None:
+        """Adds a verified message, with its statement about the node's ledger, and marks the mailbox read up to it.
 
         The first of a slot stands. The same bytes again change nothing; others are a fault, and are not kept.
         """
         with self._transaction():
             self._consume(sequence)
+            if head is not None:
+                row = (received.node, *head)
+                self._connection.execute("INSERT OR IGNORE INTO head VALUES (?, ?, ?)", row)
             first = self._one("SELECT envelope FROM received WHERE (study, node, slot) = (?, ?, ?)",
                               study, received.node, received.slot)  # fmt: skip
             if first is None:
                 said = (received.kind, received.round, received.node, received.standing, received.code)
-                self._insert("received", study, *said, received.at.isoformat(), received.slot, envelope)
+                step = (received.at.isoformat(), received.stage, received.attempt)
+                self._insert("received", study, *said, *step, received.slot, envelope)
             elif first[0] != envelope:
                 what = f"'{received.node}' sent a second, different {received.slot}; the first one stands."
                 self._add_fault(study, Fault(received.node, what, received.at))
@@ -136,6 +163,11 @@ class SqliteStore:
         with self._transaction():
             self._consume(sequence)
             self._add_fault(study, fault)
+
+    def passed(self, sequence: int) -> None:
+        """Marks the mailbox read up to a message of which nothing is kept."""
+        with self._transaction():
+            self._consume(sequence)
 
     # What is there
 
@@ -154,10 +186,22 @@ class SqliteStore:
             row = self._one("SELECT plan_digest, submitted FROM study WHERE name = ?", study)
             return None if row is None else self._records(study, *row)
 
-    def envelope(self, study: str, kind: SentKind, round_name: str, node: str) -> bytes:
+    def head(self, node: str, sequence: int) -> str:
+        """Returns what a node stated about an entry of its ledger; empty when it stated nothing."""
+        row = self._one("SELECT statement FROM head WHERE (node, sequence) = (?, ?)", node, sequence)
+        return str(row[0]) if row else ""
+
+    def newest_head(self, node: str) -> str:
+        """Returns what a node stated about the newest entry of its ledger; empty when it stated nothing."""
+        query = "SELECT statement FROM head WHERE node = ? ORDER BY sequence DESC LIMIT 1"
+        row = self._one(query, node)
+        return str(row[0]) if row else ""
+
+    def envelope(self, study: str, sent: Sent) -> bytes:
         """Returns the bytes of a message that was sent."""
-        query = "SELECT envelope FROM sent WHERE (study, kind, round, node) = (?, ?, ?, ?)"
-        return bytes(self._one(query, study, kind, round_name, node)[0])
+        query = "SELECT envelope FROM sent WHERE (study, kind, round, attempt, stage, node) = (?, ?, ?, ?, ?, ?)"
+        key = (sent.kind, sent.round, sent.attempt, sent.stage, sent.node)
+        return bytes(self._one(query, study, *key)[0])
 
     def first(self, study: str, kind: SentKind) -> bytes:
         """Returns the bytes of the first message of a kind that was sent."""
@@ -166,9 +210,22 @@ class SqliteStore:
 
     def answers(self, study: str) -> list[bytes]:
         """Returns the envelopes of every answer that carries vectors, as received."""
-        where = "(study, kind, standing) = (?, 'answer', 'approved')"
+        where = "(study, kind, standing, stage) = (?, 'answer', 'approved', '')"
         query = f"SELECT envelope FROM received WHERE {where} ORDER BY rowid"  # noqa: S608
         return [bytes(envelope) for (envelope,) in self._all(query, study)]
+
+    def steps(self, study: str, round_name: str) -> dict[str, list[bytes]]:
+        """Returns what nodes said at each step of a round's secure sum: step -> envelopes as received."""
+        where = "(study, kind, standing, round) = (?, 'answer', 'approved', ?)"
+        query = f"SELECT stage, envelope FROM received WHERE {where} ORDER BY rowid"  # noqa: S608
+        said: dict[str, list[bytes]] = {}
+        for stage, envelope in self._all(query, study, round_name):
+            said.setdefault(stage, []).append(bytes(envelope))
+        return said
+
+    def totals(self, study: str) -> dict[str, str]:
+        """Returns the totals of a study's secure sums: round -> packed integers."""
+        return dict(self._all("SELECT round, total FROM summed WHERE study = ?", study))
 
     def _records(self, study: str, plan_digest: str, submitted: str) -> Records:
         def rows(columns: str, table: str) -> list[Any]:
@@ -178,11 +235,12 @@ class SqliteStore:
             study,
             plan_digest,
             datetime.fromisoformat(submitted),
-            tuple(_sent(*row) for row in rows("kind, round, node, digest, at", "sent")),
-            tuple(_received(*row) for row in rows("kind, round, node, standing, code, at", "received")),
+            tuple(_sent(*row) for row in rows("kind, round, node, digest, at, stage, attempt", "sent")),
+            tuple(_received(*row) for row in rows("kind, round, node, standing, code, at, stage, attempt", "received")),
             next((_ending(*row) for row in rows("outcome, nodes, code, reason, at", "ending")), None),
             next((_reported(*row) for row in rows("published, reason, at", "reported")), None),
             tuple(_fault(*row) for row in rows("node, what, at", "fault")),
+            tuple(_summed(*row) for row in rows("round, attempt, nodes, at", "summed")),
         )
 
     # SQLite
@@ -191,7 +249,7 @@ class SqliteStore:
         for message in messages:
             sent = message.sent
             self._insert("sent", study, sent.kind, sent.round, sent.node, sent.digest, sent.at.isoformat(),
-                         message.envelope)  # fmt: skip
+                         sent.stage, sent.attempt, message.envelope)  # fmt: skip
 
     def _add_fault(self, study: str, fault: Fault) -> None:
         row = (study, fault.node, fault.what, fault.at.isoformat())
@@ -238,12 +296,17 @@ class SqliteStore:
             ) from error
 
 
-def _sent(kind: Any, round_name: str, node: str, digest: str, at: str) -> Sent:
-    return Sent(kind, round_name, node, digest, datetime.fromisoformat(at))
+def _sent(kind: Any, round_name: str, node: str, digest: str, at: str, stage: str, attempt: int) -> Sent:
+    return Sent(kind, round_name, node, digest, datetime.fromisoformat(at), stage, attempt)
 
 
-def _received(kind: Any, round_name: str, node: str, standing: Any, code: str, at: str) -> Received:
-    return Received(kind, round_name, node, standing, code, datetime.fromisoformat(at))
+def _received(kind: Any, round_name: str, node: str, standing: Any, code: str, at: str, stage: str, attempt: int
+              ) -> Received:  # fmt: skip
+    return Received(kind, round_name, node, standing, code, datetime.fromisoformat(at), stage, attempt)
+
+
+def _summed(round_name: str, attempt: int, nodes: str, at: str) -> Summed:
+    return Summed(round_name, attempt, tuple(json.loads(nodes)), datetime.fromisoformat(at))
 
 
 def _ending(outcome: Any, nodes: str, code: str, reason: str, at: str) -> Ending:

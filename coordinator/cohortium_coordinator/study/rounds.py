@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cohortium_coordinator.combine.sums import Answers, Separate, Vectors
 from cohortium_coordinator.config import StudySettings
 from cohortium_coordinator.store import Message
 from cohortium_coordinator.study.records import Received, ReceivedKind, Records, Sent, SentKind
@@ -23,19 +24,18 @@ from cohortium_protocols.messages import (
     Receipt,
     RoundAnswer,
     RoundRequest,
+    SecureStep,
     read,
 )
 from cohortium_protocols.messages import Message as Body
 from cohortium_protocols.plan import Plan, plan_digest
 from cohortium_protocols.schedules import schedule
+from cohortium_protocols.secure_rounds import check_shares, rules_of
 from cohortium_protocols.signing import Envelope, SigningKey
 from cohortium_protocols.statistics import RoundSpec, Schedule
 
 LARGEST = 2**61
-"""Bound on a released integer: exact sums stay far below it (``statistics.MAX_PEOPLE``), noise included."""
-
-Vectors = Mapping[str, NDArray[np.int64]]
-Answers = Mapping[str, Mapping[str, Vectors]]
+"""Bound on a released integer, of a node or of a total: exact sums stay far below it, noise included."""
 
 
 class OpenStudy:
@@ -57,6 +57,7 @@ class OpenStudy:
             expires=datetime.fromisoformat(message.expires),
             time_to_decide=settings.time_to_decide,
             time_to_answer=settings.time_to_answer,
+            rules=rules_of(self.plan) if self.plan.privacy.aggregation == "secure" else None,
         )
 
     @cached_property
@@ -110,10 +111,17 @@ def plan_text(plan: Plan) -> str:
 
 
 def plan_message(plan: Plan, now: datetime) -> PlanMessage:
-    """Returns what is signed of a plan: with every vector that it would release, and until when."""
+    """Returns what is signed of a plan: with every vector that it would release, and until when.
+
+    Raises:
+        PlanError: nodes that share the noise would each add too little.
+    """
+    resolved = schedule(plan)
+    if plan.privacy.aggregation == "secure":
+        check_shares(plan, resolved)
     return PlanMessage(
         plan=plan,
-        schedule=tuple(schedule(plan).declaration()),
+        schedule=tuple(resolved.declaration()),
         created=now.isoformat(timespec="seconds"),
         expires=expiry(plan).isoformat(),
     )
@@ -134,9 +142,17 @@ class Writer:
         """Returns the plan for each node of its roster."""
         return [sent_message(envelope, at) for envelope in self._sign("plan", body, body.plan.nodes.roster)]
 
-    def request(self, body: RoundRequest, nodes: Iterable[str], at: datetime) -> list[Message]:
-        """Returns the requests for a round."""
-        return [sent_message(envelope, at, body.round) for envelope in self._sign("round", body, nodes)]
+    def request(self, body: RoundRequest, nodes: Iterable[str], at: datetime, stage: str = "") -> list[Message]:
+        """Returns the requests for a round; a stage is the first step of its secure sum."""
+        return [sent_message(envelope, at, body.round, stage) for envelope in self._sign("round", body, nodes)]
+
+    def steps(self, bodies: Mapping[str, SecureStep], at: datetime) -> list[Message]:
+        """Returns what each node needs for the next step of a secure sum."""
+        return [
+            sent_message(envelope, at, body.round, body.stage)
+            for node, body in bodies.items()
+            for envelope in self._sign("secure_step", body, [node])
+        ]
 
     def closing(self, body: Close, nodes: Iterable[str], at: datetime) -> list[Message]:
         """Returns the messages that end a study."""
@@ -146,10 +162,10 @@ class Writer:
         return [Envelope.sign(kind, self.study, self.operator, node, body.body(), self.key) for node in nodes]
 
 
-def sent_message(envelope: Envelope, at: datetime, round_name: str = "") -> Message:
+def sent_message(envelope: Envelope, at: datetime, round_name: str = "", stage: str = "") -> Message:
     """Returns the record of a signed envelope that is about to be sent."""
-    kinds: dict[str, SentKind] = {"plan": "plan", "round": "round", "close": "close"}
-    sent = Sent(kinds[envelope.kind], round_name, envelope.recipient, digest(envelope.body), at)
+    kinds: dict[str, SentKind] = {"plan": "plan", "round": "round", "secure_step": "round", "close": "close"}
+    sent = Sent(kinds[envelope.kind], round_name, envelope.recipient, digest(envelope.body), at, stage)
     return Message(sent, envelope.to_bytes())
 
 
@@ -185,23 +201,26 @@ def _decision(decision: Decision, node: str, study: OpenStudy, at: datetime) -> 
 
 def _answer(answer: RoundAnswer, node: str, study: OpenStudy, records: Records, at: datetime) -> Received:
     _same_plan(answer.plan_digest, node, study)
-    request = _was_sent(records, "round", answer.round, node)
+    stage = answer.stage or study.terms.first_stage
+    request = _was_sent(records, "round", answer.round, node, stage)
     if answer.request_digest != request.digest:
         raise TrustError(
             f"'{node}' answered another request for round '{answer.round}' than the one it was sent."
         )
+    if answer.code and answer.vectors:
+        raise TrustError(f"'{node}' refused round '{answer.round}' and sent vectors with the refusal.")
+    if not answer.code and stage:
+        raise TrustError(f"'{node}' answered round '{answer.round}' in the open, and it is a secure sum.")
     if not answer.code:
         unpacked(answer, study.schedule.round(answer.round), node)
-    elif answer.vectors:
-        raise TrustError(f"'{node}' refused round '{answer.round}' and sent vectors with the refusal.")
-    return _record("answer", answer.round, node, bool(answer.code), answer.code, at)
+    return _record("answer", answer.round, node, bool(answer.code), answer.code, at, stage=stage)
 
 
 def _record(kind: ReceivedKind, round_name: str, node: str, refused: bool, code: str, at: datetime, *,
-            waiting: bool = False) -> Received:  # fmt: skip
+            waiting: bool = False, stage: str = "") -> Received:  # fmt: skip
     if code not in BY_CODE if refused else code:
         raise TrustError(f"'{node}' sent a {kind} with a code that does not belong to it.")
-    standing = Received(kind, round_name, node, "refused" if refused else "approved", code, at)
+    standing = Received(kind, round_name, node, "refused" if refused else "approved", code, at, stage)
     return replace(standing, standing="waiting") if waiting else standing
 
 
@@ -210,9 +229,9 @@ def _same_plan(found: str, node: str, study: OpenStudy) -> None:
         raise TrustError(f"'{node}' spoke about another plan than the one of this study.")
 
 
-def _was_sent(records: Records, kind: SentKind, round_name: str, node: str) -> Sent:
+def _was_sent(records: Records, kind: SentKind, round_name: str, node: str, stage: str = "") -> Sent:
     for sent in records.sent:
-        if (sent.kind, sent.round, sent.node) == (kind, round_name, node):
+        if (sent.kind, sent.round, sent.node, sent.stage) == (kind, round_name, node, stage):
             return sent
     raise TrustError(f"'{node}' answered something that it was not asked.")
 
@@ -243,7 +262,7 @@ def _vector(answer: RoundAnswer, name: str, dimension: int, node: str) -> NDArra
 
 
 def gathered(envelopes: Sequence[bytes], study: OpenStudy, counted: Mapping[str, Sequence[str]]) -> Answers:
-    """Returns round -> node -> vector -> integers from stored answers.
+    """Returns what was released in each round, from stored answers.
 
     Args:
         envelopes: answers as received.
@@ -256,4 +275,4 @@ def gathered(envelopes: Sequence[bytes], study: OpenStudy, counted: Mapping[str,
         if envelope.sender in counted.get(answer.round, ()):
             spec = study.schedule.round(answer.round)
             found[answer.round, envelope.sender] = unpacked(answer, spec, envelope.sender)
-    return {name: {node: found[name, node] for node in nodes} for name, nodes in counted.items()}
+    return {name: Separate({node: found[name, node] for node in nodes}) for name, nodes in counted.items()}

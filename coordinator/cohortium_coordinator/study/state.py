@@ -9,6 +9,9 @@
 - A round ends when everyone asked has answered, or when its time is over and enough answered. Those who
   refused or did not answer take no part in later rounds: only nodes that answered every round are asked.
 - Enough means the roster less the nodes that the plan tolerates to lose. With fewer, the study fails.
+- A round that is a secure sum has five steps, each with the time of a round. A step ends when everyone asked has
+  taken or refused it, or when its time is over; who took it is asked for the next one. The last step gives the
+  total, and whose vectors are in it. They are asked for the next round, late at a step or not: their vectors count.
 
 Who took part in a round is a record (the requests that were stored), never a guess from the time: an answer
 that comes late changes nothing. Time counts from when a request was stored or, if that is later, from when
@@ -17,11 +20,13 @@ this service last started to listen, so that a coordinator that was down does no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cohortium_coordinator.study.records import Received, Records, SentKind
+from cohortium_coordinator.study.records import Received, Records, Sent, Step
 from cohortium_protocols.errors import ChannelError, ExpiredError, RefusedError
+from cohortium_protocols.secure_rules import Rules
+from cohortium_protocols.secure_sum.messages import STAGES
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class Terms:
         rounds: names of the rounds, in order.
         expires: end of the plan.
         time_to_decide: how long a node has to approve or refuse.
-        time_to_answer: how long a node has to answer one round.
+        time_to_answer: how long a node has to answer one round, or one step of its secure sum.
+        rules: of the plan's secure sums; None when every node answers by itself.
     """
 
     roster: tuple[str, ...]
@@ -43,6 +49,16 @@ class Terms:
     expires: datetime
     time_to_decide: timedelta
     time_to_answer: timedelta
+    rules: Rules | None = None
+
+    @property
+    def first_stage(self) -> str:
+        """The step of a round that its request asks for; empty when every node answers by itself."""
+        return STAGES[0] if self.rules else ""
+
+    def needed(self, stage: str) -> int:
+        """Returns the fewest nodes that must take a step."""
+        return self.rules.threshold if self.rules and stage in STAGES[3:] else self.required
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,13 @@ class AskRound:
 
     round: str
     nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CloseStep:
+    """End a step of a secure sum with those who took it."""
+
+    step: Step
 
 
 @dataclass(frozen=True)
@@ -92,13 +115,14 @@ class TellClosed:
     reason: str
 
 
-Action = AskRound | Finish | Fail | Combine | TellClosed
+Action = AskRound | CloseStep | Finish | Fail | Combine | TellClosed
 
 
 def next_action(terms: Terms, records: Records, clock: Clock) -> Action | None:
     """Returns the one thing to do now; None when there is nothing but to wait."""
     if records.ending is None:
-        return _unless_expired(_towards_the_end(terms, records, clock), terms, clock)
+        action = _unless_expired(_towards_the_end(terms, records, clock), terms, clock)
+        return replace(action, reason=action.reason + charged(terms, records)) if isinstance(action, Fail) else action
     if records.ending.outcome == "finished" and records.reported is None:
         return Combine(records.ending.nodes, records.ending.at)
     reason = records.ending.reason or "The study is finished."
@@ -129,24 +153,42 @@ def waiting_until(terms: Terms, records: Records, clock: Clock) -> datetime | No
     if records.ending is not None:
         return None
     current = current_round(terms, records)
-    asked_at = None if current is None else records.sent_at("round", current)
+    asked_at = None if current is None else records.step(current).at
     allowed = terms.time_to_decide if current is None else terms.time_to_answer
     return min(max(asked_at or records.submitted, clock.listening_since) + allowed, terms.expires)
 
 
-def outstanding(records: Records) -> tuple[tuple[SentKind, str, str], ...]:
-    """Returns kind, round and node of every message that its node should still get, oldest first.
+def outstanding(records: Records) -> tuple[Sent, ...]:
+    """Returns every message that its node should still get, oldest first.
 
     A message that was answered needs no carrying. Once the rounds are over, only the closing message matters.
     """
     replies = {"plan": "decision", "round": "answer", "close": "receipt"}
     kinds = ("plan", "round") if records.ending is None else ("close",)
-    done = {(said.kind, said.round, said.node) for said in records.received if said.standing != "waiting"}
+    done = {
+        (said.kind, said.round, said.stage, said.attempt, said.node)
+        for said in records.received
+        if said.standing != "waiting"
+    }
     return tuple(
-        (sent.kind, sent.round, sent.node)
+        sent
         for sent in records.sent
-        if sent.kind in kinds and (replies[sent.kind], sent.round, sent.node) not in done
+        if sent.kind in kinds
+        and (replies[sent.kind], sent.round, sent.stage, sent.attempt, sent.node) not in done
     )
+
+
+def charged(terms: Terms, records: Records) -> str:
+    """Returns a sentence on who may have charged the secure sum under way to its privacy budget; empty without one.
+
+    They are the nodes that were given what they need to mask their vectors.
+    """
+    current = current_round(terms, records)
+    if terms.rules is None or current is None or records.summed(current):
+        return ""
+    nodes = records.told(current, "mask")
+    who = f"These nodes may have charged round '{current}'" if nodes else f"Nobody has charged round '{current}'"
+    return f" {who} to their privacy budget{': ' * bool(nodes)}{', '.join(nodes)}."
 
 
 @dataclass(frozen=True)
@@ -169,35 +211,53 @@ class _Tally:
 
 def _towards_the_end(terms: Terms, records: Records, clock: Clock) -> Action | None:
     current = current_round(terms, records)
-    asked = terms.roster if current is None else records.asked(current)
-    said = records.said("decision") if current is None else records.said("answer", current)
-    tally = _Tally.of(asked, said)
-    if len(asked) - len(tally.refused) < terms.required:
-        return _refused(terms, asked, tally)
+    step = None if current is None or records.summed(current) else records.step(current)
+    asked, tally = _tally(terms, records, current)
+    needed = terms.needed(step.stage if step else "")
+    if len(asked) - len(tally.refused) < needed:
+        return _refused(terms, asked, tally, needed)
     until = waiting_until(terms, records, clock)
     if tally.silent and until is not None and clock.now < until:
         return None
-    if len(tally.agreed) < terms.required:
-        return _silent(
-            terms, "decided about the plan" if current is None else f"answered round '{current}'", tally
-        )
+    if step is not None and step.stage:
+        return CloseStep(step)
+    if len(tally.agreed) < needed:
+        did = "decided about the plan" if current is None else f"answered round '{current}'"
+        return _silent(terms, did, tally)
     following = terms.rounds if current is None else terms.rounds[terms.rounds.index(current) + 1 :]
     return AskRound(following[0], tally.agreed) if following else Finish(tally.agreed)
 
 
+def _tally(terms: Terms, records: Records, current: str | None) -> tuple[tuple[str, ...], _Tally]:
+    """Returns who was asked last, and what they said; of a secure sum that has ended, those who are in it."""
+    if current is None:
+        return terms.roster, _Tally.of(terms.roster, records.said("decision"))
+    if (summed := records.summed(current)) is not None:
+        codes = {node: records.refusal(node) for node in summed.nodes}
+        refused = {node: code for node, code in codes.items() if code}
+        return summed.nodes, _Tally(tuple(node for node in codes if node not in refused), refused, ())
+    step = records.step(current)
+    return step.nodes, _Tally.of(step.nodes, records.said("answer", current, step.stage))
+
+
 def _unless_expired(action: Action | None, terms: Terms, clock: Clock) -> Action | None:
-    if clock.now < terms.expires or not isinstance(action, AskRound):
+    if clock.now < terms.expires:
         return action
-    reason = (
-        f"The plan expired on {terms.expires:%d %B %Y}, before the round '{action.round}' could be asked."
-    )
-    return Fail(ExpiredError.code, reason)
+    if isinstance(action, AskRound):
+        return _expired(terms, f"the round '{action.round}' could be asked")
+    if isinstance(action, CloseStep) and action.step.stage != STAGES[-1]:
+        return _expired(terms, f"the round '{action.step.round}' was over")
+    return action
 
 
-def _refused(terms: Terms, asked: tuple[str, ...], tally: _Tally) -> Fail:
+def _expired(terms: Terms, before: str) -> Fail:
+    return Fail(ExpiredError.code, f"The plan expired on {terms.expires:%d %B %Y}, before {before}.")
+
+
+def _refused(terms: Terms, asked: tuple[str, ...], tally: _Tally, needed: int) -> Fail:
     left = len(asked) - len(tally.refused)
     who = ", ".join(f"{node} ({code})" for node, code in tally.refused.items())
-    number = f"{left} of {len(terms.roster)} nodes can still take part; the plan needs {terms.required}."
+    number = f"{left} of {len(terms.roster)} nodes can still take part; the plan needs {needed}."
     return Fail(RefusedError.code, f"{number} Refused: {who}.")
 
 

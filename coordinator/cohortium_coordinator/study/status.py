@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cohortium_coordinator.study.records import Records
 from cohortium_coordinator.study.state import Clock, Terms, current_round, waiting_until
-from cohortium_protocols.errors import ChannelError
+from cohortium_protocols.errors import ChannelError, TooFewNodes
 
 Phase = Literal[
     "waiting for approval", "round", "combining", "published", "not published", "failed", "closed"
@@ -50,6 +50,7 @@ class StudyStatus:
         round: number of the round being asked, from 1; 0 before the first.
         rounds: how many rounds there are.
         round_name: name of that round; empty before the first.
+        step: the step of its secure sum that is being taken; empty when every node answers by itself.
         nodes: every node of the roster.
         code: why it failed, a word of the closed vocabulary of errors; empty otherwise.
         reason: why it failed, was closed or was not published, for people; empty otherwise.
@@ -64,6 +65,7 @@ class StudyStatus:
     round: int
     rounds: int
     round_name: str
+    step: str
     nodes: tuple[NodeProgress, ...]
     code: str
     reason: str
@@ -103,6 +105,7 @@ def study_status(terms: Terms, records: Records, clock: Clock) -> StudyStatus:
         round=terms.rounds.index(current) + 1 if current else 0,
         rounds=len(terms.rounds),
         round_name=current or "",
+        step=records.step(current).stage if current else "",
         nodes=tuple(node_progress(terms, records, node) for node in terms.roster),
         code=ending.code if ending else "",
         reason=reported.reason if reported else ending.reason if ending else "",
@@ -114,12 +117,19 @@ def study_status(terms: Terms, records: Records, clock: Clock) -> StudyStatus:
 
 def node_progress(terms: Terms, records: Records, node: str) -> NodeProgress:
     """Returns how far one node is."""
+    answered = _rounds_answered(terms, records, node)
+    refusal = records.refusal(node)
+    state = "refused" if refusal else _state(terms, records, node, answered)
+    closed = node in records.said("receipt")
+    return NodeProgress(node, state, answered, refusal, closed)
+
+
+def _rounds_answered(terms: Terms, records: Records, node: str) -> int:
+    """Returns in how many rounds a node's vectors count, or may count when every node answers by itself."""
+    if terms.rules is not None:
+        return sum(node in summed.nodes for summed in records.sums)
     said = [received for received in records.received if received.node == node]
-    answered = sum(received.kind == "answer" and received.standing == "approved" for received in said)
-    refusals = [received.code for received in said if received.standing == "refused"]
-    state = "refused" if refusals else _state(terms, records, node, answered)
-    closed = any(received.kind == "receipt" for received in said)
-    return NodeProgress(node, state, answered, refusals[0] if refusals else "", closed)
+    return sum(received.kind == "answer" and received.standing == "approved" for received in said)
 
 
 def _phase(records: Records, current: str | None) -> Phase:
@@ -140,9 +150,12 @@ def _state(terms: Terms, records: Records, node: str, answered: int) -> NodeStat
 
 def _taking_part(terms: Terms, records: Records) -> tuple[str, ...]:
     """Returns the nodes not yet given up: after the others were silent, those that spoke."""
+    if records.ending is not None and records.ending.nodes:
+        return records.ending.nodes
     current = current_round(terms, records)
-    asked = terms.roster if current is None else records.asked(current)
-    if records.ending is None or (not records.ending.nodes and records.ending.code != ChannelError.code):
+    step = None if current is None else records.step(current)
+    asked = step.nodes if step else terms.roster
+    if records.ending is None or records.ending.code not in (ChannelError.code, TooFewNodes.code):
         return asked
-    said = records.said("decision") if current is None else records.said("answer", current)
-    return records.ending.nodes or tuple(node for node in asked if node in said)
+    said = records.said("answer", step.round, step.stage) if step else records.said("decision")
+    return tuple(node for node in asked if node in said)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr, ndtr
+
+SIGMA_FLOOR = 40.0
+"""Smallest standard deviation of noise, in grid steps: below it, the discrete curve leaves the Gaussian one."""
 
 
 def delta_of(mu: float, epsilon: float) -> float:
@@ -53,3 +56,20 @@ def sigma_for(d2: int, mu2: float) -> float:
 def zcdp_rho(d2: int, sigma: float) -> float:
     """Returns rho of zCDP, d2^2 / 2 sigma^2, of the same release (Canonne, Kamath and Steinke 2020, theorem 4)."""
     return d2 * d2 / (2 * sigma * sigma)
+
+
+def epsilon_from_rho(rho: float, delta: float) -> float:
+    """Returns an epsilon such that rho-zCDP implies (epsilon, delta)-DP: the cross-check of the mu figure.
+
+    The smallest over alpha > 1 of alpha rho + log(1 / (alpha delta)) / (alpha - 1) + log(1 - 1/alpha), Canonne, Kamath
+    and Steinke (2020), corollary 13. Every alpha gives an upper bound, so that the search need not be exact.
+    """
+    if rho <= 0:
+        return 0.0
+
+    def bound(log_excess: float) -> float:
+        excess = math.exp(log_excess)
+        alpha = 1 + excess
+        return alpha * rho - math.log(alpha * delta) / excess + math.log(excess / alpha)
+
+    return max(float(minimize_scalar(bound, bounds=(-10.0, 20.0), method="bounded").fun), 0.0)

@@ -8,11 +8,9 @@ import numpy as np
 import opendp.prelude as dp
 from numpy.typing import NDArray
 
+from cohortium_protocols.privacy.accounting import SIGMA_FLOOR
+
 dp.enable_features("contrib")
-
-SIGMA_FLOOR = 40.0
-"""Smallest standard deviation accepted, in grid steps: below it, the discrete curve leaves the Gaussian one."""
-
 
 @lru_cache(maxsize=256)
 def _mechanism(dimension: int, sigma: float) -> dp.Measurement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cohortium_protocols.canonical import canonical_bytes
@@ -27,15 +27,15 @@ def signed_plan_text(envelopes: Sequence[bytes]) -> str:
     )
 
 
-def read_signed_plan(text: str, operator: str, key: VerifyKey) -> tuple[PlanMessage, list[Envelope]]:
+def read_signed_plan(text: str, operators: Mapping[str, VerifyKey]) -> tuple[PlanMessage, list[Envelope]]:
     """Returns a signed plan and its envelopes, one for each node of the roster.
 
     Raises:
-        SignatureError: it is not signed by this operator, was altered, or is not whole.
+        SignatureError: it is not signed by one of these operators, was altered, or is not whole.
     """
     envelopes = [Envelope.from_bytes(canonical_bytes(fields)) for fields in _fields(text)]
     for envelope in envelopes:
-        envelope.verified({operator: key})
+        envelope.verified(operators)
     message = read(envelopes[0], PlanMessage)
     expected = {("plan", message.plan.study, node, envelopes[0].body) for node in message.plan.nodes.roster}
     found = [(envelope.kind, envelope.study, envelope.recipient, envelope.body) for envelope in envelopes]
