@@ -65,7 +65,7 @@ def test_everybody_helped_but_one_has_no_comparison():
 def test_an_outcome_that_never_happens_has_no_effect():
     frame = people(3000, 0.2).assign(visits="0", any="0")
     found = result(pd.concat([frame, people(2, 0.5).assign(visits="1", any="1")]), 2.0)
-    assert all(outcome.low < 0 < outcome.high for outcome in found.outcomes)
+    assert all(abs(outcome.estimate) < 6 * outcome.se for outcome in found.outcomes)  # noise alone: 1 in 10^8
 
 
 def released(plan: Plan, study_: TableStudy, lost_after: Mapping[str, str]) -> tuple[Answers, list[dict]]:
