@@ -99,14 +99,21 @@ Examples:
 @click.option("--helped", default=1_200, show_default=True, type=click.IntRange(60), help="People who were helped.")
 @click.option("--epsilon", default=2.0, show_default=True, type=click.FloatRange(0, 10, min_open=True),
               help="Privacy budget over all outcomes.")
+@click.option("--aggregation", default="secure", show_default=True, type=click.Choice(["secure", "local"]),
+              help="local: every node adds all of the noise.")
 @click.option("--json", "json_to", metavar="FILE|-", help="Write every estimate as JSON; - for standard output.")
-def worlds(seeds: str, people: int, helped: int, epsilon: float, json_to: str | None) -> None:
+def worlds(
+    seeds: str, people: int, helped: int, epsilon: float, aggregation: str, json_to: str | None
+) -> None:  # fmt: skip
     """Run the demo's study in many worlds, in memory: how often does its interval hold the truth?
 
     Every world is studied with noise and without. About 10 seconds a world.
     """
     spec = _world(people, helped, 0)
     plan = load_plan(plan_text(Demo(Path(), spec, epsilon), helped), "the demo's plan")
+    if aggregation == "local":
+        alone = plan.privacy.model_copy(update={"aggregation": "local", "tolerate_lost_nodes": 0})
+        plan = plan.model_copy(update={"privacy": alone})
     found = replicates(spec, seed_range(seeds), plan, lambda seed: _say(f"world {seed}"))
     for line in summary_lines(summaries(found)):
         click.echo(line, err=json_to == "-")
