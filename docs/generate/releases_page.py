@@ -54,7 +54,7 @@ def text() -> str:
         "## The price",
         _price(plan, declared),
         "## Why one person's row is bounded",
-        table(("vector", "one person's row", "why"), _reasons(families)),
+        table(("vector", "one person's row", "unit", "why"), _reasons(families)),
         "The features: " + _listed(feature.name for feature in features(plan)) + ".",
         "## From figure to vector",
         table(("figure", "vector", "block", "rounds", "share"), _figures(families, declared)),
@@ -109,12 +109,12 @@ def _price(plan: Plan, declared: Schedule) -> str:
     )
 
 
-def _reasons(families: Iterable[list[Release]]) -> Iterator[tuple[str, str, str]]:
-    seen: dict[tuple[str, str], tuple[str, str, str]] = {}
+def _reasons(families: Iterable[list[Release]]) -> Iterator[tuple[str, str, str, str]]:
+    seen: dict[tuple[str, str], tuple[str, str, str, str]] = {}
     for family in families:
         vector = family[0][1]
-        row = (code(vector.name.partition(".")[0]), _columns(vector), vector.derivation)
-        seen.setdefault((row[0], row[2]), row)
+        row = (code(vector.name.partition(".")[0]), _columns(vector), vector.unit, vector.derivation)
+        seen.setdefault((row[0], row[3]), row)
     yield from seen.values()
 
 

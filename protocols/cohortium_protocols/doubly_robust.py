@@ -52,6 +52,12 @@ COMPARATOR_SHARES = {
 }  # fmt: skip
 
 
+_FEATURES = "(1; features in public standard deviations)"
+_PEOPLE_AND_FEATURES = "people; features in public standard deviations"
+_WEIGHTED_FEATURES = "weights of people; features in public standard deviations"
+_FEATURES_SQUARED = "products of features in public standard deviations"
+_RANGES = "ranges of the outcome"
+
 LONG_TAIL = 1.4
 """The last round's budget of an outcome in days, over that of another: its range is longest over its spread."""
 
@@ -88,14 +94,16 @@ def _profile(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Bud
     norm = radius(len(names), PROFILE_NORM)
     return RoundSpec("profile", (
         VectorSpec("treated_profile", "treated", ("count", *names), math.hypot(COUNT_SCALE, norm),
-                   budget.of("treated_profile"), "group size for publishing, profile, balance before",
+                   budget.of("treated_profile"), _PEOPLE_AND_FEATURES,
+                   "group size for publishing, profile, balance before",
                    f"({COUNT_SCALE} for the count; features clipped to norm {norm:.4f})"),
-        VectorSpec("attrition", "treated", EXIT_STEPS, 1.0, budget.of("attrition"), "attrition",
+        VectorSpec("attrition", "treated", EXIT_STEPS, 1.0, budget.of("attrition"), "people", "attrition",
                    "one-hot: a person ends in one step"),
         VectorSpec("comparator_profile", "comparator", ("count", *names), math.hypot(1.0, norm),
-                   budget.of("comparator_profile"), "comparison pool, balance before", "(1; features)"),
+                   budget.of("comparator_profile"), _PEOPLE_AND_FEATURES, "comparison pool, balance before",
+                   "(1; features)"),
         VectorSpec("comparator_moments", "comparator", names, norm, budget.of("comparator_moments"),
-                   "standard deviations, weights", "features clipped as in treated_profile", "gram"),
+                   _FEATURES_SQUARED, "standard deviations, weights", "features clipped as in treated_profile", "gram"),
         *_levels(outcomes, budget),
     ))  # fmt: skip
 
@@ -107,7 +115,8 @@ def _levels(outcomes: tuple[Outcome, ...], budget: _Budget) -> Iterator[VectorSp
         labels = tuple(f"bin {index + 1}" for index in range(LEVEL_BINS)) if measured else ("y",)
         why = "one-hot: a value lies in one bin" if measured else "y - 1/2 for y in [0, 1]"
         yield VectorSpec(f"comparator_levels.{outcome.name}", "comparator", labels, bound,
-                         budget.of("comparator_levels", part), "starting level of the outcome model", why)  # fmt: skip
+                         budget.of("comparator_levels", part), "people" if measured else _RANGES,
+                         "starting level of the outcome model", why)  # fmt: skip
 
 
 def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
@@ -119,17 +128,19 @@ def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], bu
         extra = 0.0 if curved else budget.of("curvature", part)
         vectors.append(VectorSpec(
             f"score.{outcome.name}", "comparator", labels, norm, budget.of("score", part) + extra,
-            "outcome model", "residual clipped and scaled to [-1, 1], times (1; features)"))  # fmt: skip
+            f"residual clips times {_FEATURES}", "outcome model",
+            "residual clipped and scaled to [-1, 1], times (1; features)"))  # fmt: skip
         if curved:
             vectors.append(VectorSpec(
                 f"curvature.{outcome.name}", "comparator", labels, norm / 2, budget.of("curvature", part),
-                "outcome model", "sqrt(m (1 - m)) <= 1/2, times (1; features)", "gram"))  # fmt: skip
+                _FEATURES_SQUARED, "outcome model", "sqrt(m (1 - m)) <= 1/2, times (1; features)", "gram"))  # fmt: skip
     part, norm = 1 / len(MODEL_ROUNDS), radius(len(names), PROFILE_NORM)
     vectors += [
         VectorSpec("weighted_profile", "comparator", ("weight", *names), math.hypot(1.0, norm),
-                   budget.of("weighted_profile", part), "weights", "weight in [0, 1], times (1; features)"),
-        VectorSpec("weighted_moments", "comparator", names, norm, budget.of("weighted_moments", part), "weights",
-                   "square root of the weight in [0, 1], times the features", "gram"),
+                   budget.of("weighted_profile", part), _WEIGHTED_FEATURES, "weights",
+                   "weight in [0, 1], times (1; features)"),
+        VectorSpec("weighted_moments", "comparator", names, norm, budget.of("weighted_moments", part),
+                   _FEATURES_SQUARED, "weights", "square root of the weight in [0, 1], times the features", "gram"),
     ]  # fmt: skip
     beta, clip, *_ = _residual_parameters(outcomes, names)
     return RoundSpec(f"model_{index + 1}", tuple(vectors), (beta, clip, *_weight_parameters(len(names))))
@@ -174,13 +185,14 @@ def _pass_through(outcome: Outcome, budget: float) -> VectorSpec:
     columns = (1 if outcome.kind == "binary" else len(effects(outcome))) * (len(CLIPS) + 1)
     bound = math.sqrt(columns + math.fsum(clip**4 for clip in CLIPS))
     return VectorSpec(f"pass_through.{outcome.name}", "comparator", pass_through_labels(outcome), bound, budget,
-                      "residual clip, share of an effect seen",
+                      _RANGES, "residual clip, share of an effect seen",
                       "effects in [0, 1], squares of clipped residuals in [0, clip^2]")  # fmt: skip
 
 
 def _residual_means(outcome: Outcome, budget: float) -> VectorSpec:
     labels = tuple(f"{what} {knot + 1}" for what in ("people", "residual") for knot in range(KNOTS))
-    return VectorSpec(f"residual_means.{outcome.name}", "comparator", labels, math.sqrt(2), budget, "residuals",
+    return VectorSpec(f"residual_means.{outcome.name}", "comparator", labels, math.sqrt(2), budget,
+                      "people; residual clips", "residuals",
                       "one-hot by expectation, times (1, r) with r in [-1, 1]")  # fmt: skip
 
 
@@ -201,24 +213,24 @@ def _outcome(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Bud
     treated_bound = math.sqrt(1 + SQUARE_SCALE**2 / 4)
     weighted_bound = math.sqrt(1 + 2 * SQUARE_SCALE**2 + WEIGHT_SCALE**2)
 
-    def sums(
-        name: str, block: Block, labels: tuple[str, ...], bound: float, why: str
-    ) -> tuple[VectorSpec, ...]:
+    def sums(name: str, block: Block, labels: tuple[str, ...], bound: float, why: str) -> tuple[VectorSpec, ...]:
         return tuple(
             VectorSpec(f"{name}.{outcome.name}", block, labels, bound,
                        budget.of(name, needs[outcome.name] / math.fsum(needs.values())),
-                       "estimate, interval, outcome levels", why)
+                       "residual clips, and their squares", "estimate, interval, outcome levels", why)
             for outcome in outcomes
         )  # fmt: skip
 
     return RoundSpec("outcome", (
         VectorSpec("treated_balance", "treated", ("count", *names), math.hypot(COUNT_SCALE, norm),
-                   budget.of("treated_balance"), "group size of the estimate, balance after", "as treated_profile"),
+                   budget.of("treated_balance"), _PEOPLE_AND_FEATURES, "group size of the estimate, balance after",
+                   "as treated_profile"),
         *sums("treated_outcome", "treated", ("residual", "square"), treated_bound,
               f"(r, {SQUARE_SCALE} (r^2 - 1/2)) with r in [-1, 1]"),
         VectorSpec("comparator_weights", "comparator", ("weight", "square", *names),
                    WEIGHT_SCALE * math.sqrt(2 + norm**2), budget.of("comparator_weights"),
-                   "effective group size, balance after", "weight in [0, 1], its square, and times the features"),
+                   _WEIGHTED_FEATURES, "effective group size, balance after",
+                   "weight in [0, 1], its square, and times the features"),
         *sums("comparator_outcome", "comparator", ("residual", "square", "spread", "level"), weighted_bound,
               f"(w r, {SQUARE_SCALE} (w r)^2, {SQUARE_SCALE} w r^2, {WEIGHT_SCALE} w y)"),
     ), (*_residual_parameters(outcomes, names), *_weight_parameters(len(names))))  # fmt: skip

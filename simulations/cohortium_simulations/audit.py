@@ -183,9 +183,9 @@ def distinguishing_checks(neighbours: Neighbours) -> Iterator[Check]:
     for spec, vector in vectors:
         yield from _told_apart(neighbours, f"{spec.name}/{vector.name}", [(spec, vector)], vector.mu2)
     for block in ("treated", "comparator"):
-        mine = [(spec, vector) for spec, vector in vectors if vector.block == block]
+        mine = [(spec, vector) for spec, vector in vectors if vector.block in (block, "matched")]
         yield from _told_apart(neighbours, f"presence, {block}", mine, math.fsum(vector.mu2 for _, vector in mine))
-    yield from _told_apart(neighbours, "membership", vectors, math.fsum(vector.mu2 for _, vector in vectors))
+    yield from _told_apart(neighbours, "membership", vectors, neighbours.declared.mu2_of_membership)
 
 
 def _told_apart(

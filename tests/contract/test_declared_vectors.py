@@ -50,9 +50,7 @@ side = st.sampled_from([HELPED, COMPARATOR, LEFT])
 person = st.tuples(side, values).map(lambda both: (both[0], *both[1]))
 
 
-def moved(
-    vector: VectorSpec, first: dict[str, NDArray[np.int64]], second: dict[str, NDArray[np.int64]]
-) -> float:
+def moved(vector: VectorSpec, first: dict[str, NDArray[np.int64]], second: dict[str, NDArray[np.int64]]) -> float:
     """How far two worlds' vectors lie apart, in multiples of the declared sensitivity."""
     return distance(vector, second[vector.name] - first[vector.name]) / vector.d2
 
@@ -144,9 +142,7 @@ def test_the_bound_is_not_loose_by_carelessness(spec: RoundSpec, vector: VectorS
     corners = product([HELPED, COMPARATOR], [18.0, 110.0], [0.0, 10.0], ["north", "south", "elsewhere"],
                       [(0.0,) * 4 + (-40.0,), (8.0, 1.0, 30.0, 1.0, 50.0), (1.0, 0.0, 2.0, 0.5, 5.0)], [0])  # fmt: skip
     tried = [open_parameters(spec), *(parameters(spec, np.random.default_rng(seed)) for seed in (1, 2))]
-    farthest = max(
-        distance(vector, exact(spec, [one], drawn)[vector.name]) for one, drawn in product(corners, tried)
-    )
+    farthest = max(distance(vector, exact(spec, [one], drawn)[vector.name]) for one, drawn in product(corners, tried))
     assert farthest >= vector.d2 / (2 if vector.rule == "sum" else 4)
 
 
@@ -161,7 +157,7 @@ def test_the_bound_is_not_loose_by_carelessness(spec: RoundSpec, vector: VectorS
 )
 def test_rows_of_any_numbers_and_length_are_cut_to_the_declared_bound(rows: list, bound: float, rule: str) -> None:
     labels = tuple(str(column) for column in range(len(rows[0])))
-    vector = VectorSpec("rows", "treated", labels, bound, 0.01, "", "", rule)
+    vector = VectorSpec("rows", "treated", labels, bound, 0.01, "steps", "", "", rule)
     fewer = rows[:-1] or [(0.0,) * len(labels)]
     first, second = (integer_vector(np.array(some, float), vector) for some in (rows, fewer))
     assert distance(vector, first - second) <= vector.d2
@@ -171,7 +167,7 @@ def test_rows_of_any_numbers_and_length_are_cut_to_the_declared_bound(rows: list
 @pytest.mark.parametrize("width", [1, 2, 4, 9, 16])
 @pytest.mark.parametrize("bound", [0.5, 1.0, math.sqrt(2), 3.0])
 def test_rows_on_the_bound_with_the_worst_rounding_are_within_d2(rule: str, width: int, bound: float) -> None:
-    vector = VectorSpec("rows", "treated", tuple(map(str, range(width))), bound, 0.01, "", "", rule)
+    vector = VectorSpec("rows", "treated", tuple(map(str, range(width))), bound, 0.01, "steps", "", "", rule)
     step = (math.floor(vector.grid * bound / math.sqrt(width)) + 0.5) / vector.grid  # every number is rounded by a half
     for length in (step, -step, bound / math.sqrt(width), np.nextafter(bound / math.sqrt(width), 9.0)):
         assert distance(vector, integer_vector(np.full((1, width), length), vector)) <= vector.d2

@@ -90,7 +90,7 @@ def test_two_noisy_readings_are_better_than_one():
 
 
 def test_separate_answers_and_a_secure_total_are_one_sum_with_the_noise_that_is_in_it():
-    spec = VectorSpec("v", "treated", ("a", "b"), 1.0, 0.01, "", "")
+    spec = VectorSpec("v", "treated", ("a", "b"), 1.0, 0.01, "steps", "", "")
     one = RoundSpec("r", (spec,))
     nodes = {name: {"v": RNG.integers(-(2**40), 2**40, 2)} for name in "abcde"}
     rules = Rules(5, 1, 1)

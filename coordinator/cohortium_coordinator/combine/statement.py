@@ -132,7 +132,7 @@ def _attrition(plan: Plan, findings: Findings) -> Attrition:
 
 
 def _privacy(plan: Plan, schedule: Schedule, bounds_from_data: bool) -> PrivacyStatement:
-    totals = {block: schedule.cost(block) or 1.0 for block in ("treated", "comparator")}
+    totals = {block: schedule.cost(block) or 1.0 for block in ("treated", "comparator")} | {"matched": schedule.mu2 or 1.0}
     releases = tuple(
         Release(round=spec.name, vector=vector.name, block=vector.block, figures=vector.figures,
                 values=vector.dimension, mu2=vector.mu2, share=min(vector.mu2 / totals[vector.block], 1.0))
@@ -151,8 +151,9 @@ def _alone(plan: Plan, schedule: Schedule) -> float | None:
     """Returns the epsilon of one data holder's own noise; None when all of the noise is its own."""
     if plan.privacy.aggregation != "secure":
         return None
-    blocks: dict[str, list[tuple[int, float]]] = {"treated": [], "comparator": []}
-    for _, vector in schedule.vectors():
-        blocks[vector.block].append((vector.d2, vector.sigma))
+    blocks = (
+        [(vector.d2, vector.sigma) for _, vector in schedule.vectors() if vector.block in (block, "matched")]
+        for block in ("treated", "comparator")
+    )
     rules = rules_of(plan)
-    return max(epsilon_if_all_others_collude(each, rules, plan.privacy.delta) for each in blocks.values())
+    return max(epsilon_if_all_others_collude(each, rules, plan.privacy.delta) for each in blocks)
