@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cohortium_protocols.attrition import EXIT_STEPS
+from cohortium_protocols.estimates import Estimate
 from cohortium_protocols.features import MODEL_NORM, PROFILE_NORM, features, radius
 from cohortium_protocols.plan import Outcome, Plan
-from cohortium_protocols.privacy.accounting import mu_from_epsilon
 from cohortium_protocols.privacy.split import best_shares
-from cohortium_protocols.statistics import Block, Parameter, RoundSpec, Schedule, VectorSpec
+from cohortium_protocols.statistics import Parameter, RoundSpec, VectorSpec
 
 MODEL_ROUNDS = (1, 1, 2, 4)
 """Relative budgets of the Newton rounds."""
@@ -63,19 +63,21 @@ LONG_TAIL = 1.4
 
 
 @dataclass(frozen=True)
-class _Budget:
-    """The mu squared of one block, handed out by share; nothing when the plan runs without noise."""
+class Budget:
+    """The mu squared of each block's account, handed out by share; nothing when the plan runs without noise."""
 
-    total: float
+    treated: float
+    comparator: float
 
     def of(self, vector: str, part: float = 1.0) -> float:
-        return self.total * part * (TREATED_SHARES | COMPARATOR_SHARES)[vector]
+        """Returns a part of a vector's share."""
+        if vector in TREATED_SHARES:
+            return self.treated * part * TREATED_SHARES[vector]
+        return self.comparator * part * COMPARATOR_SHARES[vector]
 
 
-def schedule(plan: Plan) -> Schedule:
-    """Returns every vector that the plan's doubly robust analysis releases, with its price."""
-    mu = mu_from_epsilon(plan.privacy.epsilon, plan.privacy.delta) if plan.privacy.noise else 0.0
-    budget = _Budget(mu * mu)
+def learning(plan: Plan, budget: Budget) -> tuple[RoundSpec, ...]:
+    """Returns the rounds before the last: who is there, and what comparators teach."""
     names = tuple(feature.name for feature in features(plan))
     shaped = tuple(outcome for outcome in plan.outcomes if effects(outcome))
     models = tuple(_model(index, plan.outcomes, names, budget) for index in range(len(MODEL_ROUNDS)))
@@ -85,12 +87,11 @@ def schedule(plan: Plan) -> Schedule:
         _residuals(shaped, plan.outcomes, names, budget),
         *models[EARLY_ROUNDS:],
         _recalibration(shaped, plan.outcomes, names, budget),
-        _outcome(plan.outcomes, names, budget),
     )
-    return Schedule(tuple(spec for spec in rounds if spec.vectors))
+    return tuple(spec for spec in rounds if spec.vectors)
 
 
-def _profile(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
+def _profile(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: Budget) -> RoundSpec:
     norm = radius(len(names), PROFILE_NORM)
     return RoundSpec("profile", (
         VectorSpec("treated_profile", "treated", ("count", *names), math.hypot(COUNT_SCALE, norm),
@@ -108,7 +109,7 @@ def _profile(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Bud
     ))  # fmt: skip
 
 
-def _levels(outcomes: tuple[Outcome, ...], budget: _Budget) -> Iterator[VectorSpec]:
+def _levels(outcomes: tuple[Outcome, ...], budget: Budget) -> Iterator[VectorSpec]:
     bounds = [1.0 if outcome.kind == "number" else 0.5 for outcome in outcomes]
     for outcome, bound, part in zip(outcomes, bounds, best_shares(bounds), strict=True):
         measured = outcome.kind == "number"
@@ -119,7 +120,7 @@ def _levels(outcomes: tuple[Outcome, ...], budget: _Budget) -> Iterator[VectorSp
                          "starting level of the outcome model", why)  # fmt: skip
 
 
-def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
+def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: Budget) -> RoundSpec:
     part = MODEL_ROUNDS[index] / sum(MODEL_ROUNDS) / len(outcomes)
     labels, norm = ("intercept", *names), math.hypot(1.0, radius(len(names), MODEL_NORM))
     vectors = []
@@ -167,14 +168,14 @@ def effects(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _residuals(
-    shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget
+    shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: Budget
 ) -> RoundSpec:
     vectors = tuple(_pass_through(outcome, budget.of("pass_through", 1 / len(shaped))) for outcome in shaped)
     return RoundSpec("residuals", vectors, _residual_parameters(outcomes, names)[:1])
 
 
 def _recalibration(
-    shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget
+    shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: Budget
 ) -> RoundSpec:
     vectors = tuple(_residual_means(outcome, budget.of("residual_means", 1 / len(shaped))) for outcome in shaped)
     return RoundSpec("recalibration", vectors, _residual_parameters(outcomes, names)[:3])
@@ -207,30 +208,53 @@ def _residual_parameters(outcomes: tuple[Outcome, ...], names: tuple[str, ...]) 
     )
 
 
-def _outcome(outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: _Budget) -> RoundSpec:
+def parameters(plan: Plan) -> tuple[Parameter, ...]:
+    """Returns what the last round's request says: the model, the clips, the weights."""
+    names = tuple(feature.name for feature in features(plan))
+    return *_residual_parameters(plan.outcomes, names), *_weight_parameters(len(names))
+
+
+def groups(plan: Plan, budget: Budget) -> tuple[VectorSpec, ...]:
+    """Returns what the last round says of the two groups, whatever the estimate: their size and their features."""
+    names = tuple(feature.name for feature in features(plan))
     norm = radius(len(names), PROFILE_NORM)
-    needs = {outcome.name: LONG_TAIL if outcome.kind == "days" else 1.0 for outcome in outcomes}
-    treated_bound = math.sqrt(1 + SQUARE_SCALE**2 / 4)
-    weighted_bound = math.sqrt(1 + 2 * SQUARE_SCALE**2 + WEIGHT_SCALE**2)
-
-    def sums(name: str, block: Block, labels: tuple[str, ...], bound: float, why: str) -> tuple[VectorSpec, ...]:
-        return tuple(
-            VectorSpec(f"{name}.{outcome.name}", block, labels, bound,
-                       budget.of(name, needs[outcome.name] / math.fsum(needs.values())),
-                       "residual clips, and their squares", "estimate, interval, outcome levels", why)
-            for outcome in outcomes
-        )  # fmt: skip
-
-    return RoundSpec("outcome", (
+    return (
         VectorSpec("treated_balance", "treated", ("count", *names), math.hypot(COUNT_SCALE, norm),
                    budget.of("treated_balance"), _PEOPLE_AND_FEATURES, "group size of the estimate, balance after",
                    "as treated_profile"),
-        *sums("treated_outcome", "treated", ("residual", "square"), treated_bound,
-              f"(r, {SQUARE_SCALE} (r^2 - 1/2)) with r in [-1, 1]"),
         VectorSpec("comparator_weights", "comparator", ("weight", "square", *names),
                    WEIGHT_SCALE * math.sqrt(2 + norm**2), budget.of("comparator_weights"),
                    _WEIGHTED_FEATURES, "effective group size, balance after",
                    "weight in [0, 1], its square, and times the features"),
-        *sums("comparator_outcome", "comparator", ("residual", "square", "spread", "level"), weighted_bound,
-              f"(w r, {SQUARE_SCALE} (w r)^2, {SQUARE_SCALE} w r^2, {WEIGHT_SCALE} w y)"),
-    ), (*_residual_parameters(outcomes, names), *_weight_parameters(len(names))))  # fmt: skip
+    )  # fmt: skip
+
+
+def vectors(plan: Plan, estimate: Estimate, treated: float, comparators: float) -> tuple[VectorSpec, ...]:
+    """Returns the estimate's vectors in the last round.
+
+    Args:
+        plan: whose.
+        estimate: by weighted comparators of all nodes.
+        treated: mu squared for what is released about the people helped.
+        comparators: mu squared for what is released about comparators.
+    """
+    treated_bound = math.sqrt(1 + SQUARE_SCALE**2 / 4)
+    weighted_bound = math.sqrt(1 + 2 * SQUARE_SCALE**2 + WEIGHT_SCALE**2)
+    unit = "residual clips, and their squares"
+    figures = "sensitivity analyses" if estimate.key else "estimate, interval, outcome levels"
+    found = []
+    for outcome, part in zip(plan.outcomes, outcome_parts(plan), strict=True):
+        found.append(VectorSpec(
+            estimate.name("treated_outcome", outcome.name), "treated", ("residual", "square"), treated_bound,
+            treated * part, unit, figures, f"(r, {SQUARE_SCALE} (r^2 - 1/2)) with r in [-1, 1]"))  # fmt: skip
+        found.append(VectorSpec(
+            estimate.name("comparator_outcome", outcome.name), "comparator",
+            ("residual", "square", "spread", "level"), weighted_bound, comparators * part, unit, figures,
+            f"(w r, {SQUARE_SCALE} (w r)^2, {SQUARE_SCALE} w r^2, {WEIGHT_SCALE} w y)"))  # fmt: skip
+    return tuple(found)
+
+
+def outcome_parts(plan: Plan) -> tuple[float, ...]:
+    """Returns each outcome's part of what the last round spends on outcomes; they add up to one."""
+    needs = [LONG_TAIL if outcome.kind == "days" else 1.0 for outcome in plan.outcomes]
+    return tuple(need / math.fsum(needs) for need in needs)

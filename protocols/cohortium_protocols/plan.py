@@ -28,15 +28,14 @@ from cohortium_protocols.canonical import canonical_bytes, digest
 from cohortium_protocols.covariates import COVARIATES, Covariate, quarters, resolved_covariate
 from cohortium_protocols.errors import PlanError
 from cohortium_protocols.outcomes import OUTCOMES, Outcome, resolved_outcome
+from cohortium_protocols.plan_analysis import Analysis, Sensitivity, Subgroup, category_faults
 from cohortium_protocols.plan_fault import broken, broken_at
 from cohortium_protocols.plan_parts import (
-    Analysis,
     Intake,
     Nodes,
     Population,
     Privacy,
     Publish,
-    Sensitivity,
     mark_repeats,
     refuse_repeat,
 )
@@ -54,6 +53,7 @@ __all__ = [
     "Privacy",
     "Publish",
     "Sensitivity",
+    "Subgroup",
     "plan_digest",
     "plan_schema",
 ]
@@ -196,6 +196,17 @@ class Plan(Frozen):
         if not outcomes or any(outcome.primary for outcome in outcomes):
             return outcomes
         return (outcomes[0].model_copy(update={"primary": True}), *outcomes[1:])
+
+    @field_validator("analysis")
+    @classmethod
+    def _groups_by_categories(cls, analysis: Analysis, info: ValidationInfo) -> Analysis:
+        covariates = info.data.get("covariates")
+        if covariates is None:
+            return analysis
+        found = category_faults(analysis, {each.name: each for each in covariates if each.kind == "category"})
+        if found:
+            raise broken_at(found)
+        return analysis
 
     @field_validator("nodes")
     @classmethod

@@ -20,7 +20,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from cohortium_protocols.errors import NotSupported, PlanError
-from cohortium_protocols.plan import Analysis, Plan
+from cohortium_protocols.plan import Plan
+from cohortium_protocols.plan_analysis import Analysis
 from cohortium_protocols.plan_fault import RULE, Fault, Path, path_text, suggestion
 from cohortium_protocols.plan_types import SLUG
 from cohortium_protocols.plan_yaml import Document, read_yaml
