@@ -19,6 +19,7 @@ Better = Literal["lower", "higher", "neither"]
 BalanceState = Literal["green", "red", "cannot tell"]
 CheckState = Literal["passed", "failed", "cannot tell", "informational"]
 NodeState = Literal["answered", "offline", "refused", "over budget"]
+ComparedWith = Literal["all data holders", "same data holder"]
 
 
 class _Value(BaseModel):
@@ -81,6 +82,57 @@ class OutcomeEstimate(_Interval):
             interval = f"{self.low} to {self.high}"
             raise ValueError(f"significant is {self.significant}, but the interval is {interval}")
         return self
+
+
+class PooledEffect(_Interval):
+    """An effect on one outcome, per person, with its 95% interval."""
+
+    estimate: float
+    se: NonNegative
+
+
+class Limits(_Interval):
+    """An interval with no single value in it that would deserve to be shown."""
+
+
+class NodeEstimate(_Value):
+    """The effect on the people helped of one data holder, from its own released sums."""
+
+    node: str
+    n_treated: float = Field(description="noisy number helped who were analysed there")
+    effect: PooledEffect | None = Field(description="None where there are too few people, or comparators, to tell")
+    own_se: NonNegative | None = Field(description="standard error without what all data holders share")
+    without: PooledEffect | None = Field(description="the random-effects mean of all the others")
+
+    @model_validator(mode="after")
+    def _own_iff_effect(self) -> Self:
+        if (self.own_se is None) != (self.effect is None) or (self.without and not self.effect):
+            raise ValueError(f"{self.node}: own_se and without belong to an effect")
+        return self
+
+
+class NodesCombined(_Value):
+    """Single data holders' estimates combined as separate studies (meta-analysis), per person."""
+
+    fixed: PooledEffect = Field(description="inverse variance: one effect everywhere")
+    random: PooledEffect = Field(description="tau squared by Paule and Mandel, interval by Hartung and Knapp")
+    dersimonian_laird: PooledEffect = Field(description="tau squared by DerSimonian and Laird, plain interval")
+    tau2: NonNegative = Field(description="variance between data holders' effects (Paule and Mandel)")
+    tau2_dersimonian_laird: NonNegative
+    i2: Share = Field(description="share of the variation between estimates that is not chance or noise")
+    q: NonNegative = Field(description="Cochran's Q")
+    q_p_value: Share
+    prediction: Limits | None = Field(description="95%: the effect at another data holder; None for fewer than 3")
+
+
+class Heterogeneity(_Value):
+    """Whether data holders' effects on one outcome differ; the national estimate stays the result."""
+
+    outcome: str
+    compared_with: ComparedWith = Field(description="whose weighted comparators each data holder is held against")
+    shared_se: NonNegative = Field(description="standard error that all data holders' estimates have in common")
+    nodes: tuple[NodeEstimate, ...]
+    combined: NodesCombined | None = Field(description="None when fewer than two could be estimated")
 
 
 class BalanceRow(_Interval):
@@ -192,6 +244,9 @@ class StudyResult(_Value):
     attrition: Attrition
     checks: tuple[Check, ...]
     privacy: PrivacyStatement
+    heterogeneity: tuple[Heterogeneity, ...] | None = Field(
+        default=None, description="None where single data holders' sums were never seen (secure sums)"
+    )
     truth: Mapping[str, float] | None = Field(
         default=None, description="simulations only: outcome name to the true effect, per person"
     )
@@ -200,6 +255,15 @@ class StudyResult(_Value):
     def _reasoned(self) -> Self:
         if self.published == bool(self.not_published_because):
             raise ValueError("not_published_because is given exactly when published is false")
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_kept(self) -> Self:
+        if self.heterogeneity is not None and self.privacy.aggregation == "secure":
+            raise ValueError("heterogeneity is given, but single data holders' sums were secure")
+        unknown = {each.outcome for each in self.heterogeneity or ()} - {each.name for each in self.outcomes}
+        if unknown:
+            raise ValueError(f"heterogeneity of outcomes that are not there: {', '.join(sorted(unknown))}")
         return self
 
     @property

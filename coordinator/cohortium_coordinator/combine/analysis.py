@@ -12,15 +12,10 @@ from typing import Any
 
 from scipy.special import expit
 
+from cohortium_coordinator.combine.by_node import Nation, heterogeneity
 from cohortium_coordinator.combine.diagnostics import Findings
-from cohortium_coordinator.combine.estimate import (
-    Effect,
-    Weighted,
-    effect,
-    model_variance,
-    read_weights,
-    sampling_variance,
-)
+from cohortium_coordinator.combine.estimate import Effect, Weighted, read_weights, sampling_variance
+from cohortium_coordinator.combine.fitted import Fitted
 from cohortium_coordinator.combine.outcome_model import OutcomeModel, plain_curvature, start, stepped
 from cohortium_coordinator.combine.profile import Means, Profile, means, pooled, read_profile
 from cohortium_coordinator.combine.recalibration import knots, offsets
@@ -188,24 +183,18 @@ class _Known:
         profile, lost = read_profile(opening), tuple(node for node in first.nodes if node not in last.nodes)
         second = means(closing["treated_balance"], COUNT_SCALE)
         weighted = read_weights(closing["comparator_weights"])
-        outcomes = range(len(self.plan.outcomes))
         best = second if lost else pooled(profile.treated, second)
-        effects = [self._effect(k, best, second, weighted) for k in outcomes]
-        return Findings(
-            profile, second, weighted, effects, [self.clip(k) for k in outcomes], opening["attrition"], lost
-        )
+        fitted = [self._fitted(k) for k in range(len(self.plan.outcomes))]
+        effects = [self._effect(each, best, second, weighted) for each in fitted]
+        by_node = heterogeneity(self.analysis.schedule, first, last, Nation(fitted, effects, best, weighted, closing))
+        clips = [each.clip for each in fitted]
+        return Findings(profile, second, weighted, effects, clips, opening["attrition"], lost, by_node)
 
-    def _effect(self, k: int, best: Means, second: Means, weighted: Weighted) -> Effect:
-        outcome, sums = self.plan.outcomes[k], self.sums("outcome")
-        comparators = sums[f"comparator_outcome.{outcome.name}"]
-        gap = best.mean - weighted.means.mean
-        doubt = model_variance(
-            self.models[k],
-            float(expit(self.models[k].beta[0])),
-            gap,
-            best.noise + weighted.means.noise,
-            sampling_variance(self.models[k], self.profile, self._residual_square(k)),
-        )
-        return effect(sums[f"treated_outcome.{outcome.name}"], comparators, count=second, weighted=weighted,
-                      clip=self.clip(k), model_variance=doubt,
-                      shift=float(self.models[k].beta[1:] @ gap))  # fmt: skip
+    def _fitted(self, k: int) -> Fitted:
+        sampling = sampling_variance(self.models[k], self.profile, self._residual_square(k))
+        return Fitted(self.plan.outcomes[k], self.models[k], self.clip(k), sampling)
+
+    def _effect(self, fitted: Fitted, best: Means, second: Means, weighted: Weighted) -> Effect:
+        sums, name = self.sums("outcome"), fitted.outcome.name
+        treated, comparators = sums[f"treated_outcome.{name}"], sums[f"comparator_outcome.{name}"]
+        return fitted.effect(treated, comparators, best=best, count=second, weighted=weighted)

@@ -12,14 +12,14 @@ from cohortium_coordinator.combine.estimate import Effect, Weighted
 from cohortium_coordinator.combine.profile import Means, Profile
 from cohortium_coordinator.combine.residual_clip import ResidualClip
 from cohortium_coordinator.combine.sums import Array, NoisySum
-from cohortium_coordinator.result import BalanceRow, BalanceState, Check
+from cohortium_coordinator.result import BalanceRow, BalanceState, Check, Heterogeneity
 from cohortium_protocols.features import Feature, features
 from cohortium_protocols.outcomes import OUTCOMES
 from cohortium_protocols.plan import Plan
 
 ALIKE = 0.10
 """Largest standardised mean difference (SMD) of groups called alike."""
-_COUNT_SDS = 5
+COUNT_SDS = 5
 """A group is counted only when its noisy size is this many noise standard deviations above 0."""
 
 
@@ -29,7 +29,8 @@ class Findings:
 
     ``second`` is the outcome round's own reading of the people helped; ``profile`` was used to make the weights, so
     balance is judged by ``second`` alone. ``attrition`` counts people by the step their way ended at. ``lost`` names
-    the nodes in the profile and attrition that are not in the rest.
+    the nodes in the profile and attrition that are not in the rest. ``heterogeneity`` holds the estimates of single
+    nodes, where they released their own sums.
     """
 
     profile: Profile
@@ -39,6 +40,7 @@ class Findings:
     clips: list[ResidualClip]
     attrition: NoisySum
     lost: tuple[str, ...] = ()
+    heterogeneity: tuple[Heterogeneity, ...] | None = None
 
 
 def standard_deviations(profile: Profile) -> Array:
@@ -81,7 +83,7 @@ def _balance_state(after: float, half: float) -> BalanceState:
 def enough_people(plan: Plan, findings: Findings) -> Check:
     """Returns whether the noisy number of people helped allows a headline: decided on the first round's count."""
     count = findings.profile.treated
-    floor = max(float(plan.publish.minimum_treated), _COUNT_SDS * math.sqrt(count.n_noise))
+    floor = max(float(plan.publish.minimum_treated), COUNT_SDS * math.sqrt(count.n_noise))
     return Check(
         name="group_size", title="Enough people helped", state="passed" if count.n > floor else "failed",
         value=round(count.n, 1), unit="people", rule=f"more than {math.ceil(floor):,} people, counted with noise",
@@ -94,9 +96,7 @@ def alike(rows: tuple[BalanceRow, ...]) -> Check:
     red = [row.title for row in rows if row.state == "red"]
     unclear = sum(row.state == "cannot tell" for row in rows)
     blocking = any(row.mandatory and row.state == "red" for row in rows)
-    meaning = (
-        f"Not alike in: {', '.join(red)}." if red else "No covariate is clearly different after weighting."
-    )
+    meaning = f"Not alike in: {', '.join(red)}." if red else "No covariate is clearly different after weighting."
     if unclear:
         meaning += f" For {unclear} of {len(rows)} the noise is too large to tell."
     state = "failed" if blocking else "passed" if not red and not unclear else "cannot tell"

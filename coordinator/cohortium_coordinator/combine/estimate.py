@@ -35,6 +35,8 @@ class Effect:
         comparison: what the people helped would be expected to have had without help: the comparators' weighted mean,
             moved by the model along the imbalance that the weights leave.
         sampling: the part that shrinks as 1 / n_t when more people are helped.
+        helped: the part that the people helped bring, by chance (``sampling``) and by the noise in their sums.
+        compared: the part that the comparators bring, likewise; the rest is doubt about the model and the clip.
     """
 
     estimate: float
@@ -44,6 +46,8 @@ class Effect:
     noise: float
     comparison: float
     sampling: float
+    helped: float
+    compared: float
 
 
 @dataclass(frozen=True)
@@ -105,12 +109,15 @@ def effect(
     blur = tau**2 * (clip.half_range**2 / 3 + clip.noise) / clip.pass_through**2
     rest = comparison_sampling + comparison_noise + (model_variance + blur) / scale**2 + spread / n
     low, high = _fieller(ratio, n, treated.noise, count.n_noise, rest)
-    noise = treated.noise / n**2 + ratio**2 * count.n_noise / n**2 + comparison_noise
-    variance = scale**2 * (noise + rest - comparison_noise)
+    helped_noise = treated.noise / n**2 + ratio**2 * count.n_noise / n**2
+    variance = scale**2 * (helped_noise + rest)
     weighted_level = float(np.clip(comparators.values[3] / WEIGHT_SCALE / total, 1e-6, 1 - 1e-6))
     level = float(expit(logit(weighted_level) + shift))
     ends = scale * (low - compared), scale * (high - compared)
-    return Effect(tau, ends[0], ends[1], variance, scale**2 * noise, level, scale**2 * spread / n)
+    return Effect(
+        tau, ends[0], ends[1], variance, scale**2 * (helped_noise + comparison_noise), level, scale**2 * spread / n,
+        helped=scale**2 * (helped_noise + spread / n), compared=scale**2 * (comparison_sampling + comparison_noise),
+    )  # fmt: skip
 
 
 def _spread(treated: NoisySum, comparators: NoisySum, count: Means, weighted: Weighted) -> float:
@@ -118,18 +125,14 @@ def _spread(treated: NoisySum, comparators: NoisySum, count: Means, weighted: We
     total = weighted.total
     prior = float(comparators.values[2]) / SQUARE_SCALE / total - (float(comparators.values[0]) / total) ** 2
     prior = float(np.clip(prior, 1e-5, 1.0))
-    seen = (float(treated.values[1]) / SQUARE_SCALE + count.n / 2) / count.n - (
-        float(treated.values[0]) / count.n
-    ) ** 2
+    seen = (float(treated.values[1]) / SQUARE_SCALE + count.n / 2) / count.n - (float(treated.values[0]) / count.n) ** 2
     noise = (treated.noise / SQUARE_SCALE**2 + count.n_noise / 4) / count.n**2 + 2 * prior**2 / count.n
     prior_variance = (_PRIOR_CV * prior) ** 2 + comparators.noise / SQUARE_SCALE**2 / total**2
     share = prior_variance / (prior_variance + noise)
     return float(max(prior + share * (seen - prior), prior / 4))
 
 
-def _fieller(
-    ratio: float, n: float, sum_noise: float, count_noise: float, rest: float
-) -> tuple[float, float]:
+def _fieller(ratio: float, n: float, sum_noise: float, count_noise: float, rest: float) -> tuple[float, float]:
     """Returns the ends of Fieller's interval of sum / n, where both carry noise and ``rest`` is other variance."""
     a = n * n - Z95**2 * count_noise
     if a <= 0:

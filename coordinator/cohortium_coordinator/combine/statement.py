@@ -55,7 +55,7 @@ def study_result(
         published=reason is None, not_published_because=reason,
         outcomes=tuple(_outcome(plan, findings, *pair) for pair in pairs),
         balance=rows, profile=_profile(plan, findings), attrition=_attrition(plan, findings), checks=checks,
-        privacy=_privacy(plan, schedule, bounds_from_data), truth=truth,
+        privacy=_privacy(plan, schedule, bounds_from_data), heterogeneity=findings.heterogeneity, truth=truth,
     )  # fmt: skip
 
 
@@ -77,9 +77,7 @@ def _estimand(nodes: tuple[NodeStatus, ...]) -> str:
     )
 
 
-def _outcome(
-    plan: Plan, findings: Findings, outcome: Outcome, effect: Effect, clip: ResidualClip
-) -> OutcomeEstimate:
+def _outcome(plan: Plan, findings: Findings, outcome: Outcome, effect: Effect, clip: ResidualClip) -> OutcomeEstimate:
     size = outcome.clip - outcome.low
     low, high = (size * min(max(end, -1.0), 1.0) for end in (effect.low, effect.high))
     significant = low > 0 or high < 0
@@ -132,7 +130,9 @@ def _attrition(plan: Plan, findings: Findings) -> Attrition:
 
 
 def _privacy(plan: Plan, schedule: Schedule, bounds_from_data: bool) -> PrivacyStatement:
-    totals = {block: schedule.cost(block) or 1.0 for block in ("treated", "comparator")} | {"matched": schedule.mu2 or 1.0}
+    totals = {block: schedule.cost(block) or 1.0 for block in ("treated", "comparator")} | {
+        "matched": schedule.mu2 or 1.0
+    }
     releases = tuple(
         Release(round=spec.name, vector=vector.name, block=vector.block, figures=vector.figures,
                 values=vector.dimension, mu2=vector.mu2, share=min(vector.mu2 / totals[vector.block], 1.0))

@@ -14,11 +14,13 @@ ROUNDED_TO = 5
 MEANS_FROM = 8
 HEADLINE_FROM = 60
 NOT_RELEASED = "not released"
+TOO_FEW = "too few people to tell"
 
 EMPTY_CELLS = {
     SUPPRESSED: "suppressed: between 1 and 7 people, or a mean over fewer than 8 people",
     "0": "zero: nobody, after rounding",
     NOT_RELEASED: "the plan did not pay for this figure, so it never left the data holders",
+    TOO_FEW: "a data holder has too few people, or too few to compare with, for an estimate of its own",
     "refused": "the custodian of a data holder said no",
     "offline": "a data holder did not answer by the deadline",
     "over budget": "a data holder had no privacy budget left for this study",

@@ -12,7 +12,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cohortium_coordinator.report import disclosure
-from cohortium_coordinator.result import AttritionStep, OutcomeEstimate, StudyResult
+from cohortium_coordinator.result import (
+    AttritionStep,
+    Heterogeneity,
+    NodeEstimate,
+    NodesCombined,
+    OutcomeEstimate,
+    PooledEffect,
+    StudyResult,
+)
 from cohortium_protocols.errors import InputError, StorageError
 
 COLUMNS = ("section", "name", "measure", "value", "low", "high", "unit")
@@ -112,6 +120,9 @@ def _rows(result: StudyResult) -> Iterator[Row]:
         yield from _outcome(section, outcome)
     for name, true in (result.truth or {}).items():
         yield ("truth of the simulation", name, "effect", true, None, None, "per person")
+    units = {outcome.name: f"{outcome.unit} per person" for outcome in result.outcomes}
+    for block in result.heterogeneity or ():
+        yield from _heterogeneity(f"data holders{section.removeprefix('outcomes')}", block, units[block.outcome])
     yield from _groups(result)
     yield from _attrition(result)
     yield from _privacy(result)
@@ -140,6 +151,44 @@ def _outcome(section: str, outcome: OutcomeEstimate) -> Iterator[Row]:
     for measure in OUTCOME_MEASURES:
         yield (section, outcome.name, measure, getattr(outcome, measure), None, None, "")
     yield (section, outcome.name, "people_needed", outcome.people_needed, None, None, "people")
+
+
+def _heterogeneity(section: str, block: Heterogeneity, unit: str) -> Iterator[Row]:
+    name = f"{block.outcome}/{block.compared_with}"
+    yield (section, name, "shared_se", block.shared_se, None, None, unit)
+    if block.combined:
+        yield from _combined(section, name, block.combined, unit)
+    for node in block.nodes:
+        yield from _node(section, f"{name}/{node.node}", node, unit)
+
+
+def _combined(section: str, name: str, found: NodesCombined, unit: str) -> Iterator[Row]:
+    for measure in ("fixed", "random", "dersimonian_laird"):
+        yield from _effect(section, name, measure, getattr(found, measure), unit)
+    if found.prediction:
+        yield (section, name, "prediction", None, found.prediction.low, found.prediction.high, unit)
+    for measure in ("tau2", "tau2_dersimonian_laird"):
+        yield (section, name, measure, getattr(found, measure), None, None, f"({unit}) squared")
+    for measure in ("i2", "q", "q_p_value"):
+        yield (section, name, measure, getattr(found, measure), None, None, "")
+
+
+def _node(section: str, name: str, node: NodeEstimate, unit: str) -> Iterator[Row]:
+    yield (section, name, "n_treated", disclosure.figure(node.n_treated, "people"), None, None, "people")
+    if node.effect is None:
+        yield (section, name, "effect", disclosure.TOO_FEW, None, None, unit)
+    elif not disclosure.mean_may_be_shown(node.n_treated):
+        yield (section, name, "effect", disclosure.SUPPRESSED, None, None, unit)
+    else:
+        yield from _effect(section, name, "effect", node.effect, unit)
+        yield (section, name, "own_se", node.own_se, None, None, unit)
+        if node.without:
+            yield from _effect(section, name, "without", node.without, unit)
+
+
+def _effect(section: str, name: str, measure: str, found: PooledEffect, unit: str) -> Iterator[Row]:
+    yield (section, name, measure, found.estimate, found.low, found.high, unit)
+    yield (section, name, f"{measure}_se", found.se, None, None, unit)
 
 
 def _groups(result: StudyResult) -> Iterator[Row]:

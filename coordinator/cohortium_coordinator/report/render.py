@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cohortium_coordinator.report import disclosure, figures, scale, tables, text
+from cohortium_coordinator.report import disclosure, figures, holders, scale, tables, text
 from cohortium_coordinator.result import StudyResult
 
 PAGES = Environment(
@@ -14,7 +14,7 @@ PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-PAGES.globals.update(text=text, tables=tables, figures=figures, disclosure=disclosure, scale=scale)
+PAGES.globals.update(text=text, tables=tables, figures=figures, holders=holders, disclosure=disclosure, scale=scale)
 
 
 def render_html(result: StudyResult) -> str:
