@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any, Literal
 
+from cohortium_protocols.canonical import canonical_bytes, digest
 from cohortium_protocols.errors import BudgetRefusal, LedgerError, PolicyRefusal, ReplayError
 from cohortium_protocols.statistics import RoundSpec, Schedule
 
@@ -28,8 +29,22 @@ BLOCKS = ("treated", "comparator")
 Cost = Mapping[str, float]
 """Block -> mu squared."""
 
-Prices = Mapping[str, Cost]
-"""Round -> what it is charged."""
+
+@dataclass(frozen=True)
+class Price:
+    """What a round was approved for: so much, for exactly this.
+
+    Attributes:
+        cost: what it is charged in each block.
+        declaration: digest of all that it declares: names, blocks, bounds, grids, noise.
+    """
+
+    cost: Cost
+    declaration: str
+
+
+Prices = Mapping[str, Price]
+"""Round -> its price."""
 
 
 Kind = Literal["total", "operator", "year", "dataset", "universe"]
@@ -107,20 +122,22 @@ class Caps:
         yield Limit("universe", place.universe, self.universe_cap if place.universe == self.universe else None)
 
 
-def cost(spec: RoundSpec) -> dict[str, float]:
-    """Returns what a round is charged in each block."""
-    return {"treated": spec.cost("treated"), "comparator": spec.cost("comparator")}
+def price(spec: RoundSpec) -> Price:
+    """Returns a round's price."""
+    (declaration,) = Schedule((spec,)).declaration()
+    cost = {"treated": spec.cost("treated"), "comparator": spec.cost("comparator")}
+    return Price(cost, digest(canonical_bytes(declaration)))
 
 
-def prices(schedule: Schedule) -> dict[str, dict[str, float]]:
-    """Returns what each round of a schedule is charged."""
-    return {spec.name: cost(spec) for spec in schedule.rounds}
+def prices(schedule: Schedule) -> dict[str, Price]:
+    """Returns the price of each round of a schedule."""
+    return {spec.name: price(spec) for spec in schedule.rounds}
 
 
 def whole(prices: Prices, again: Mapping[str, Fraction] | None = None) -> Fraction:
     """Returns what all the rounds cost together, and further attempts at them, by block: the larger block."""
     further = again or dict.fromkeys(BLOCKS, Fraction(0))
-    return max(sum((Fraction(each[block]) for each in prices.values()), further[block]) for block in BLOCKS)
+    return max(sum((Fraction(each.cost[block]) for each in prices.values()), further[block]) for block in BLOCKS)
 
 
 @dataclass(frozen=True)
@@ -131,7 +148,7 @@ class Charge:
     study: str
     plan_digest: str
     round: str
-    cost: Cost
+    price: Price
     attempt: int = 1
 
 
@@ -165,8 +182,8 @@ class StudyAccount:
         return max(self.spent.values())
 
     def allows(self, charge: Charge) -> bool:
-        """Returns whether the charge is for a round of the open plan, at its approved price."""
-        approved = self.prices.get(charge.round) == charge.cost
+        """Returns whether the charge is for a round of the open plan, as it was approved and at its price."""
+        approved = self.prices.get(charge.round) == charge.price
         return not self.closed and self.plan_digest == charge.plan_digest and approved
 
     @property
@@ -188,8 +205,8 @@ class StudyAccount:
         """Makes a charge."""
         attempts = self.rounds.setdefault(charge.round, {})
         for block in BLOCKS:
-            self.spent[block] += Fraction(charge.cost[block])
-            self.again[block] += Fraction(charge.cost[block]) if attempts else 0
+            self.spent[block] += Fraction(charge.price.cost[block])
+            self.again[block] += Fraction(charge.price.cost[block]) if attempts else 0
         attempts[charge.attempt] = charge.request
 
 
@@ -268,7 +285,8 @@ class Accounts:
         """Refuses a charge that was not approved or that the budget does not cover.
 
         Raises:
-            PolicyRefusal: this plan is not open here, or the round was approved at another price.
+            PolicyRefusal: this plan is not open here, or the round was approved at another price or with another
+                declaration.
             ReplayError: the round was charged before, for another request.
             BudgetRefusal: the charge goes over a cap.
         """
@@ -276,6 +294,7 @@ class Accounts:
         if account is None or not account.allows(charge):
             raise PolicyRefusal(
                 f"The study '{charge.study}' has no open round '{charge.round}' at this price.",
+                why="a round is released exactly as it was declared and priced when its plan was approved",
                 do="nothing was released or charged",
             )
         if (account.request(charge.round, charge.attempt) or charge.request) != charge.request:
@@ -295,10 +314,12 @@ class Accounts:
 
     def _opened(self, body: Mapping[str, Any], chained: str) -> None:
         place = Place(body["operator"], int(body["at"][:4]), body["dataset"], body["universe"])
-        self.studies[body["study"]] = StudyAccount(body["plan_digest"], place, body["prices"], body["frozen"])
+        prices = {name: Price(**each) for name, each in body["prices"].items()}
+        self.studies[body["study"]] = StudyAccount(body["plan_digest"], place, prices, body["frozen"])
 
     def _reserved(self, body: Mapping[str, Any], chained: str) -> None:
-        charge = Charge(**{name: body[name] for name in _CHARGE})
+        facts = {name: body[name] for name in _CHARGE}
+        charge = Charge(**facts | {"price": Price(**body["price"])})
         self.studies[charge.study].add(charge)
 
     def _answered(self, body: Mapping[str, Any], chained: str) -> None:

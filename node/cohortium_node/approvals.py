@@ -9,11 +9,13 @@ from __future__ import annotations
 import sqlite3
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from cohortium_node.storage import connect, refusing_faults
 from cohortium_protocols.errors import UsageFault
+from cohortium_protocols.signing import Envelope
 
 State = Literal["waiting", "approved", "refused", "closed"]
 Wish = Literal["", "approve", "refuse"]
@@ -64,6 +66,11 @@ class Study:
     note: str
     wish: Wish
     told: str
+
+    @property
+    def expires(self) -> datetime:
+        """When the plan ends; intake has read the envelope before."""
+        return datetime.fromisoformat(Envelope.from_bytes(self.envelope).content()["expires"])
 
 
 class Desk:

@@ -56,6 +56,11 @@ def keep(database: sqlite3.Connection, attempt: Attempt) -> None:
     database.execute("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)", values)
 
 
+def unfinished(database: sqlite3.Connection) -> set[str]:
+    """Returns the studies with an attempt whose secrets are still kept."""
+    return {study for (study,) in database.execute("SELECT DISTINCT study FROM attempt WHERE secrets <> x''")}
+
+
 def destroy(database: sqlite3.Connection, study: str) -> None:
     """Overwrites the secrets of every attempt of a study."""
     database.execute("UPDATE attempt SET secrets = x'' WHERE study = ? AND secrets <> x''", (study,))

@@ -302,7 +302,7 @@ def budget(path: Path, plan: Path | None, as_json: bool) -> None:
         view = views.budget(accounts, policy, today.year)
         return _out(as_json, view, views.budget_text(view))
     asked, operator = _asked(plan, config, policy)
-    view = views.what_if(accounts, policy, asked, operator, today)
+    view = views.what_if(accounts, policy, asked, operator, config.name, today)
     _out(as_json, view, views.what_if_text(view))
     if view["refusals"]:
         sys.exit(BudgetRefusal.exit_code)

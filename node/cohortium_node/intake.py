@@ -9,7 +9,7 @@ The order is strict, and nothing of a message is used before the step that allow
 5. schema;
 6. expiry and replay;
 7. the declared schedule is exactly what this node works out from the plan;
-8. this version can do it;
+8. this version can do it, and a secure sum has only nodes that are pinned here;
 9. policy;
 10. the budget covers it.
 
@@ -39,7 +39,7 @@ from cohortium_protocols.messages import M, PlanMessage, read
 from cohortium_protocols.plan import Plan, plan_digest
 from cohortium_protocols.plan_check import unsupported
 from cohortium_protocols.schedules import schedule
-from cohortium_protocols.secure_rounds import check_shares, rules_of
+from cohortium_protocols.secure_rounds import check_shares
 from cohortium_protocols.signing import Envelope
 from cohortium_protocols.statistics import Schedule
 
@@ -139,7 +139,7 @@ def verify_plan(
             was used.
         PlanError: the declared schedule is not the plan's.
         NotSupported: it asks for what this version cannot do.
-        PolicyRefusal: the policy refuses it.
+        PolicyRefusal: the policy refuses it, or does not pin every node of its secure sums.
         BudgetRefusal: the budget that is left does not cover it.
     """
     message, expires = _read(envelope, node)
@@ -237,15 +237,14 @@ def _check_possible(plan: Plan, standing: Standing) -> None:
 
 
 def _check_group(plan: Plan, declared: Schedule, node: str, policy: Policy) -> None:
-    """Refuses a secure sum that breaks its own rules, or that this node could never take part in."""
+    """Refuses a secure sum that breaks its own rules, or whose nodes are not all known to this one."""
     check_shares(plan, declared)
-    unknown = [name for name in plan.nodes.roster if name != node and name not in policy.peers]
-    floor = rules_of(plan).floor
-    if len(plan.nodes.roster) - len(unknown) < floor:
+    if unpinned := policy.unpinned(plan.nodes.roster, node):
         raise PolicyRefusal(
-            f"The plan '{plan.study}' adds up at least {floor} nodes, and this node knows too few of them.",
-            why=f"not pinned: {', '.join(unknown)}; whoever is not could be the operator under another name",
-            do="compare their keys' fingerprints with their custodians and add them under [peers] in the policy",
+            f"The plan '{plan.study}' adds up nodes whose keys are not pinned here.",
+            why=f"not pinned: {', '.join(unpinned)}; whoever is not could be the operator under another name",
+            do="compare the fingerprints with their custodians, add the keys under [peers] in the policy, start the "
+            "daemon again, and ask the operator for the plan under a new name",
         )
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from cohortium_node.accounts import Accounts, Caps, Charge, Prices
 from cohortium_node.attempts import SCHEMA as ATTEMPTS
-from cohortium_node.attempts import Attempt, destroy, keep, kept
+from cohortium_node.attempts import Attempt, destroy, keep, kept, unfinished
 from cohortium_node.storage import connect, connect_read_only, refusing_faults
 from cohortium_protocols.canonical import canonical_bytes, digest
 from cohortium_protocols.errors import LedgerError, StorageError
@@ -115,7 +115,7 @@ class Ledger:
     def open_study(
         self, study: str, plan_digest: str, prices: Prices, frozen: str, approval: str, operator: str = ""
     ) -> None:
-        """Enters an approved study: its plan, the price of each round, the digest of its frozen data, who asked for it.
+        """Enters an approved study: its plan, its rounds' prices, the digest of its frozen data, who asked for it.
 
         Opening a study again with the same plan and data changes nothing.
 
@@ -129,7 +129,8 @@ class Ledger:
                 return
             place = self._caps.place(operator, datetime.now(UTC).year)
             self._accounts.check_opening(study, prices, place, self._caps)
-            opened = {"study": study, "plan_digest": plan_digest, "prices": prices, "frozen": frozen}
+            agreed = {name: asdict(price) for name, price in prices.items()}
+            opened = {"study": study, "plan_digest": plan_digest, "prices": agreed, "frozen": frozen}
             counts = {"operator": operator, "dataset": place.dataset, "universe": place.universe}
             self._append("opened", opened | counts | {"approval": approval})
 
@@ -190,6 +191,17 @@ class Ledger:
         with self._transaction():
             destroy(self._database, attempt.study)
             keep(self._database, attempt)
+        self._clear_log()
+
+    def unfinished(self) -> set[str]:
+        """Returns the studies with an attempt at a secure sum whose secrets are still kept."""
+        with self._faults():
+            return unfinished(self._database)
+
+    def destroy_secrets(self, study: str) -> None:
+        """Destroys the secrets of every attempt of a study: they are over."""
+        with self._transaction():
+            destroy(self._database, study)
         self._clear_log()
 
     def keep(self, attempt: Attempt, survivors: str = "") -> None:

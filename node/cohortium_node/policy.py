@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -93,6 +93,10 @@ class Policy:
     def epsilon(self, mu2: float) -> float:
         """Returns mu squared as the epsilon it means at the policy's delta."""
         return epsilon_from_mu(math.sqrt(mu2), self.delta) if mu2 > 0 else 0.0
+
+    def unpinned(self, roster: Iterable[str], node: str) -> list[str]:
+        """Returns who on a roster is neither this node nor a peer whose key the custodian pinned."""
+        return [name for name in roster if name != node and name not in self.peers]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def _attempts(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
 def _policy_words(config: Config) -> str:
     policy = workplace.pinned_policy(config)
     return (
-        f"pinned operators: {', '.join(policy.operators)}; pinned nodes: {', '.join(policy.peers) or 'none'}"
+        f"pinned operators: {', '.join(policy.operators)}; pinned nodes: {', '.join(policy.peers) or 'none'} "
+        "(a secure sum needs all of its nodes pinned)"
     )
 
 

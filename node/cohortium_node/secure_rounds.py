@@ -2,8 +2,8 @@
 
 An attempt begins with the operator's request, which the node answers by announcing its keys. Each further step is asked
 for by a message of its own. Whatever a step changed is durable before its message leaves, also when it was refused;
-the same message again gets the same bytes. When a new attempt begins, or the study ends, the secrets of those before it
-are destroyed.
+the same message again gets the same bytes. When a new attempt begins, or the study is closed or expires, the secrets of
+those before it are destroyed.
 
 Numbers leave at the step ``mask`` only, and only through the gate.
 """
@@ -109,7 +109,8 @@ class SecureRounds:
         attempt = self.ongoing(plan, spec, asked.attempt)
         participant = self._participant(plan, spec, attempt)
         if asked.stage == "mask":
-            turn = Turn(envelope, attempt, participant, _content(asked, Deliveries), self._share(participant))
+            share = partial(node_sigma, rules=participant.session.rules)
+            turn = Turn(envelope, attempt, participant, _content(asked, Deliveries), share)
             request = read(Envelope.from_bytes(attempt.request), RoundRequest)
             return self._gate.mask(turn, spec, exact(request))
         self._gate.check_anchors()
@@ -135,10 +136,6 @@ class SecureRounds:
     def _participant(self, plan: Plan, spec: RoundSpec, attempt: Attempt) -> Participant:
         session = session_of(plan, spec, Envelope.from_bytes(attempt.request))
         return Participant(session, self._identity, Secrets.from_bytes(attempt.secrets))
-
-    def _share(self, participant: Participant) -> Callable[[float], float]:
-        session = participant.session
-        return partial(node_sigma, rules=session.rules, pinned=len(self._identity.known(session.roster)))
 
 
 def _asked_again(attempt: Attempt, request: Envelope) -> Attempt:

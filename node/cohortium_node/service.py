@@ -153,13 +153,22 @@ class NodeService:
     def decisions(self, now: datetime) -> list[tuple[Study, bytes]]:
         """Does what the custodian asked for; returns the decisions that the operator was not told yet.
 
-        Call ``delivered`` when one was handed over.
+        Call ``delivered`` when one was handed over. Secrets of studies that have expired are destroyed.
         """
+        self._end_expired(now)
         for study in self._node.desk.studies():
             if study.state == "waiting":
                 self._settle(study, now)
         fresh = [each for each in self._node.desk.studies() if each.state not in (each.told, "closed")]
         return [(study, self._decision(study)) for study in fresh]
+
+    def _end_expired(self, now: datetime) -> None:
+        """Destroys what secure sums left of studies that ended without being closed: no step can follow."""
+        for name in self._node.ledger.unfinished():
+            study = self._node.desk.get(name)
+            if study is not None and now >= study.expires:
+                self._node.ledger.destroy_secrets(name)
+                self._node.audit.record("secrets destroyed", study=name, why="the plan expired")
 
     def delivered(self, study: Study) -> None:
         """Records that the operator was told the state of a plan."""

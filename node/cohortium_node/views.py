@@ -6,7 +6,7 @@ import csv
 import datetime as dt
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -48,16 +48,16 @@ def shown(study: Study, node: str, policy: Policy) -> dict[str, Any]:
     message = _message(study)
     plan, declared = message.plan, schedule(message.plan)
     key = policy.operators.get(study.operator)
-    share = _share(plan, node, policy)
+    share = _share(plan)
     return listed(study) | {
         "question": plan.question,
         "operator_fingerprint": key.fingerprint if key else "not pinned any more",
         "plan_digest": study.plan_digest,
         "max_nodes_per_person": plan.privacy.max_nodes_per_person,
         "aggregation": plan.privacy.aggregation,
-        "secure": _secure(plan, declared, node, policy) if plan.privacy.aggregation == "secure" else None,
+        "secure": _secure(plan, declared) if plan.privacy.aggregation == "secure" else None,
         "roster": list(plan.nodes.roster),
-        "not_pinned": [name for name in plan.nodes.roster if name != node and name not in policy.peers],
+        "not_pinned": policy.unpinned(plan.nodes.roster, node),
         "outcomes": [
             {"name": each.name, "title": each.title, "counted_up_to": each.clip} for each in plan.outcomes
         ],
@@ -106,12 +106,15 @@ def budget(accounts: Accounts, policy: Policy, year: int) -> dict[str, Any]:
     }
 
 
-def what_if(accounts: Accounts, policy: Policy, plan: Plan, operator: str, today: dt.date) -> dict[str, Any]:
+def what_if(accounts: Accounts, policy: Policy, plan: Plan, operator: str, node: str, today: dt.date) -> dict[str, Any]:
     """Returns what would be left under every cap after a plan, and every reason to refuse it; changes nothing."""
     declared = schedule(plan)
     price, known = whole(prices(declared)), accounts.studies.get(plan.study)
     place = known.place if known else policy.caps.place(operator, today.year)
     refusals = list(evaluate(plan, declared, operator, policy, today).refusals)
+    unpinned = policy.unpinned(plan.nodes.roster, node)
+    if unpinned and plan.privacy.aggregation == "secure":
+        refusals.append(f"it is a secure sum with nodes that are not pinned: {', '.join(unpinned)}")
     for limit in policy.caps.limits(place):
         if not limit.covers(accounts.under(limit, without=plan.study) + price):
             refusals.append(f"it goes over the cap on {limit_words(limit)}")
@@ -159,7 +162,8 @@ def _left(policy: Policy, limit: Limit, used: Fraction) -> dict[str, float] | No
 EXPORTS = ("csv", "json")
 _COLUMNS = (
     "sequence", "at", "kind", "study", "operator", "dataset", "universe", "round", "attempt", "treated mu2",
-    "comparator mu2", "request", "answer", "survivors", "plan_digest", "frozen", "approval", "previous", "hash",
+    "comparator mu2", "declaration", "request", "answer", "survivors", "plan_digest", "frozen", "approval",
+    "previous", "hash",
 )  # fmt: skip
 _HEAD = f"{'about':<12}{'numbers':>8}{'noise':>12}{'x a person':>12}{'mu squared':>12}"
 
@@ -176,6 +180,8 @@ def plan_text(view: dict[str, Any]) -> Iterator[str]:
     yield f"  nodes      {', '.join(view['roster'])}"
     if view["not_pinned"]:
         yield f"             not pinned in your policy: {', '.join(view['not_pinned'])}"
+        if view["secure"]:
+            yield "             a daemon with this policy refuses it: a secure sum needs all of its nodes pinned"
     yield f"  ends       {view['expires']}"
     yield f"  plan       {view['plan_digest']}"
     epsilon, delta, mu2 = price["epsilon"], price["delta"], price["mu2"]
@@ -210,8 +216,6 @@ def _secure_text(secure: dict[str, Any], nodes: int) -> Iterator[str]:
     yield f"The operator sees only the sum of at least {secure['floor']} of {nodes} nodes, under encryption until then."
     yield "The noise shown is that of the sum, at least; the last column is what this node itself adds."
     yield f"It holds against the operator together with {secure['colluding']} of the other nodes."
-    if secure["adds_all_noise"]:
-        yield "This node adds all of it, and takes part in no sum with the nodes that are not pinned."
 
 
 def budget_text(view: dict[str, Any]) -> Iterator[str]:
@@ -264,23 +268,27 @@ def exported(entries: Iterable[Entry], kind: str) -> str:
     table = io.StringIO()
     writer = csv.DictWriter(table, _COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(body | {f"{block} mu2": mu2 for block, mu2 in body.get("cost", {}).items()} for body in bodies)
+    writer.writerows(body | _priced(body.get("price", {})) for body in bodies)
     return table.getvalue()
+
+
+def _priced(price: Mapping[str, Any]) -> dict[str, Any]:
+    costs = {f"{block} mu2": mu2 for block, mu2 in price.get("cost", {}).items()}
+    return costs | {"declaration": price.get("declaration", "")}
 
 
 def _message(study: Study) -> PlanMessage:
     return read_body(Envelope.from_bytes(study.envelope), PlanMessage)
 
 
-def _share(plan: Plan, node: str, policy: Policy) -> Callable[[float], float]:
+def _share(plan: Plan) -> Callable[[float], float]:
     """Returns how much of the declared noise this node adds."""
     if plan.privacy.aggregation != "secure":
         return lambda sigma: sigma
-    pinned = len({node, *policy.peers} & set(plan.nodes.roster))
-    return partial(node_sigma, rules=rules_of(plan), pinned=pinned)
+    return partial(node_sigma, rules=rules_of(plan))
 
 
-def _secure(plan: Plan, declared: Schedule, node: str, policy: Policy) -> dict[str, Any]:
+def _secure(plan: Plan, declared: Schedule) -> dict[str, Any]:
     rules, delta = rules_of(plan), plan.privacy.delta
     blocks = [
         [(vector.d2, vector.sigma) for _, vector in declared.vectors() if vector.block == block and vector.sigma]
@@ -291,7 +299,6 @@ def _secure(plan: Plan, declared: Schedule, node: str, policy: Policy) -> dict[s
         "lost": rules.lost,
         "colluding": rules.colluding,
         "epsilon_if_all_others_collude": max(epsilon_if_all_others_collude(each, rules, delta) for each in blocks),
-        "adds_all_noise": not {node, *policy.peers} >= set(plan.nodes.roster),
     }
 
 

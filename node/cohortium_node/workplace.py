@@ -212,7 +212,9 @@ name = "people"
 [operators]                       # whose plans are read; compare fingerprints by telephone first
 {pinned}
 
-[peers]                           # keys of the other nodes, as their custodians read them out to you
+# Keys of the other nodes, as their custodians read them out to you: name = "ed25519:..."
+# A plan with `aggregation: secure` is refused unless every other node of its roster stands here.
+[peers]
 
 # Plans that need no further question. Without any, every plan waits for `cohortium-node approve`.
 # [[standing_approvals]]

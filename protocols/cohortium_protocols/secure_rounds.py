@@ -38,7 +38,7 @@ def check_shares(plan: Plan, schedule: Schedule) -> None:
     rules = rules_of(plan)
     for spec, vector in schedule.vectors():
         declared = (vector.sigma, vector.sigma_off_diagonal) if vector.rule == "gram" else (vector.sigma,)
-        share = min(node_sigma(sigma, rules, rules.nodes) for sigma in declared)
+        share = min(node_sigma(sigma, rules) for sigma in declared)
         if vector.sigma and share < SIGMA_FLOOR:
             raise PlanError(
                 f"Each node's share of the noise on '{vector.name}' in round '{spec.name}' is {share:g} grid steps.",

@@ -153,6 +153,7 @@ def test_one_node_more_than_tolerated_ends_the_study_and_says_what_was_charged(
     assert "Nothing came from: south, west." in status.reason
     charged = "Nobody has charged" if stage in STAGES[:2] else "These nodes may have charged"
     assert charged in status.reason
+    assert status.reason.endswith(" Rounds that stay charged: profile.")
     assert [node.state for node in status.nodes if node.name in ("south", "west")] == ["offline"] * 2
     here.turn()
     assert all(node.closed == (node.name not in ("south", "west")) for node in here.turn().nodes)

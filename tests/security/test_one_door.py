@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from cohortium_protocols.errors import BudgetRefusal, LedgerError, PolicyRefusal
 from cohortium_protocols.plan import plan_digest
 from cohortium_protocols.schedules import schedule
 from cohortium_protocols.signing import Envelope
-from cohortium_protocols.statistics import RoundSpec, VectorSpec
+from cohortium_protocols.statistics import RoundSpec, Schedule, VectorSpec
 
 PLAN = make_plan()
 PROFILE = schedule(PLAN).round("profile")
@@ -160,6 +161,73 @@ def test_a_round_that_was_altered_after_approval_does_not_leave(gate: Gate) -> N
         gate.release(request(), RoundSpec("profile", cheaper), zeros())
 
 
+def with_other(**facts: object) -> RoundSpec:
+    """The round, with other facts about its first vector; also about what is worked out from these."""
+    first, *others = PROFILE.vectors
+    own = {each.name for each in fields(first)}
+    altered = replace(first, **{name: value for name, value in facts.items() if name in own})
+    vars(altered).update({name: value for name, value in facts.items() if name not in own})
+    return RoundSpec("profile", (altered, *others))
+
+
+FIRST = PROFILE.vectors[0]
+SAME_PRICE = {"mu2": FIRST.mu2}
+ALTERED: dict[str, dict[str, object]] = {
+    "name": {"name": "treated_rows"},
+    "block": {"block": "comparator"},
+    "rule": {"rule": "gram", "grid": FIRST.grid, "d2": FIRST.d2, "sigma": FIRST.sigma, **SAME_PRICE},
+    "labels": {"labels": (*FIRST.labels[:-1], "income"), **SAME_PRICE},
+    "dimension": {"labels": (*FIRST.labels, "income"), **SAME_PRICE},
+    "bound": {"bound": 2 * FIRST.bound, "grid": FIRST.grid, "d2": FIRST.d2, "sigma": FIRST.sigma, **SAME_PRICE},
+    "grid": {"grid": 2 * FIRST.grid, "d2": FIRST.d2, "sigma": FIRST.sigma, **SAME_PRICE},
+    "d2": {"d2": FIRST.d2 - 1, "sigma": FIRST.sigma, **SAME_PRICE},
+    "reach": {"over_nodes": 2.0, "sigma": FIRST.sigma, **SAME_PRICE},
+    "sigma": {"sigma": FIRST.sigma - 1, **SAME_PRICE},
+    "mu2": {"mu2": FIRST.mu2 / 2},
+    "figures": {"figures": "rows"},
+    "derivation": {"derivation": "none"},
+}
+
+
+def test_every_declared_fact_is_altered_below() -> None:
+    assert FIRST.rule == "sum"
+    assert set(ALTERED) == set(FIRST.declaration())
+    for fact, facts in ALTERED.items():
+        assert with_other(**facts).vectors[0].declaration()[fact] != FIRST.declaration()[fact]
+
+
+@pytest.mark.parametrize("fact", ALTERED)
+def test_a_declaration_that_was_altered_after_approval_does_not_leave_and_is_not_charged(
+    tmp_path: Path, gate: Gate, ledger: Ledger, fact: str
+) -> None:
+    """Also when its price is the same; the ledger remembers what was declared."""
+    altered = with_other(**ALTERED[fact])
+    with pytest.raises(PolicyRefusal, match="has no open round 'profile' at this price"):
+        gate.release(request(), altered, zeros(altered))
+    with pytest.raises(PolicyRefusal, match="has no open round 'profile' at this price"):
+        gate.check(request(), altered)
+    assert kinds(tmp_path / "ledger.sqlite") == ["opened"]
+
+
+def test_what_was_declared_is_known_after_a_restart(tmp_path: Path) -> None:
+    with closing(Ledger.open(tmp_path / "ledger.sqlite", POLICY.caps)) as ledger:
+        open_study(ledger)
+    altered = with_other(sigma=FIRST.sigma - 1, mu2=FIRST.mu2)
+    with closing(Ledger.open(tmp_path / "ledger.sqlite", POLICY.caps)) as ledger:
+        assert ledger.verify() == 1
+        with pytest.raises(PolicyRefusal, match="at this price"):
+            Gate(ledger, NORTH).release(request(), altered, zeros(altered))
+        assert released(Gate(ledger, NORTH).release(request(), PROFILE, zeros()))
+
+
+def test_rounds_are_not_exchanged_and_vectors_not_left_out(gate: Gate, ledger: Ledger) -> None:
+    for vectors in (PROFILE.vectors[::-1], PROFILE.vectors[1:], schedule(PLAN).round("model_1").vectors):
+        altered = RoundSpec("profile", vectors)
+        with pytest.raises(PolicyRefusal, match="at this price"):
+            gate.release(request(), altered, zeros(altered))
+    assert ledger.accounts.charged == 0
+
+
 def test_a_round_that_the_plan_does_not_have_does_not_leave(gate: Gate, ledger: Ledger) -> None:
     unknown = RoundSpec("rows", PROFILE.vectors)
     with pytest.raises(PolicyRefusal, match="no open round 'rows'"):
@@ -174,9 +242,8 @@ def test_nothing_leaves_without_noise_except_in_a_simulation(ledger: Ledger) -> 
     ))  # fmt: skip
     with pytest.raises(PolicyRefusal, match="has no noise"):
         Gate(ledger, NORTH).release(request(), silent, zeros(silent))
-    free = {"profile": {"treated": 0.0, "comparator": 0.0}}
     simulated = Ledger.in_memory(POLICY.caps)
-    simulated.open_study("weights", plan_digest(PLAN), free, "frozen", "a simulation")
+    simulated.open_study("weights", plan_digest(PLAN), prices(Schedule((silent,))), "frozen", "a simulation")
     answer = Gate(simulated, NORTH, simulation=True).release(request(), silent, zeros(silent))
     assert all(not values.any() for values in released(answer).values())
     simulated.close()

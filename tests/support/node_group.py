@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,13 @@ def step_for(plan: Plan, node: str, stage: Stage, content: Any, round_name: str 
 
 
 def exact_total(plan: Plan, nodes: tuple[str, ...], round_name: str = "profile", value: float = 0.5) -> np.ndarray:
-    """What the nodes' vectors add up to before noise."""
+    """What the nodes' vectors add up to before noise, when all parameters have one value."""
+    return exact_sum(plan, nodes, round_name, parameters(plan, round_name, value))
+
+
+def exact_sum(plan: Plan, nodes: Collection[str], round_name: str, given: Mapping[str, Any]) -> np.ndarray:
+    """What the nodes' vectors add up to before noise, modulo 2**64."""
     spec = schedule(plan).round(round_name)
-    given = parameters(plan, round_name, value)
     arrays = (study_arrays(plan, TABLES[node]) for node in nodes)
     return sum(joined(spec, reduce_round(spec, given, each)) for each in arrays)
 
@@ -129,6 +134,10 @@ class NodeGroup:
         """Hands a message to a node; returns its one answer."""
         (answer,) = self._services[name].handle(message, NOW)
         return answer
+
+    def wait(self, name: str, until: datetime) -> None:
+        """A node's daemon takes a turn, with nothing in its mailbox, at a later time."""
+        self._services[name].decisions(until)
 
     def code(self, name: str, message: bytes) -> tuple[str, str]:
         """Hands a message to a node that refuses it; returns the code and the step."""
@@ -202,14 +211,14 @@ def charged(group: NodeGroup, node: str = "north") -> float:
     return float(group.ledger(node).accounts.charged)
 
 
-def deviations(plan: Plan, spec: RoundSpec, shares: int, full: bool = False) -> np.ndarray:
+def deviations(plan: Plan, spec: RoundSpec, shares: int) -> np.ndarray:
     """The noise's standard deviation in every number of a sum with so many shares."""
     sigmas, rules = [], rules_of(plan)
     for vector in spec.vectors:
         rows, columns = np.triu_indices(vector.width)
         off = (rows != columns) if vector.rule == "gram" else np.zeros(vector.dimension, dtype=bool)
         sigmas.append(np.where(off, vector.sigma_off_diagonal, vector.sigma))
-    own = [float(sigma) if full else node_sigma(float(sigma), rules, rules.nodes) for sigma in np.concatenate(sigmas)]
+    own = [node_sigma(float(sigma), rules) for sigma in np.concatenate(sigmas)]
     return np.array(own) * np.sqrt(shares)
 
 

@@ -50,7 +50,8 @@ class Federation:
         return schedule(load_plan(self.plan(study)))
 
     def all_running(self) -> None:
-        self.processes.start(*(name for name in self.here.programs if not self.processes.runs(name)))
+        if stopped := [name for name in self.here.programs if not self.processes.runs(name)]:
+            self.processes.start(*stopped)
 
     def submit(self, study: str) -> None:
         """Hands out the cohort file, and submits the plan to the running service."""
@@ -110,14 +111,20 @@ class Federation:
             return {(node, ledger.answer(request) or b"") for request in requests}
 
     def received(self, study: str) -> Answers:
-        """What the coordinator's records keep as masked vectors, read from a copy: the service holds the file."""
+        """What the coordinator's records keep as masked vectors."""
+        with self.store() as store:
+            rounds = [spec.name for spec in self.schedule(study).rounds]
+            masked = [data for name in rounds for data in store.steps(study, name).get("mask", ())]
+        return {(Envelope.from_bytes(data).sender, data) for data in masked}
+
+    @contextmanager
+    def store(self) -> Iterator[SqliteStore]:
+        """The coordinator's records, read from a copy: the service holds the file."""
         with TemporaryDirectory() as folder:
             for path in self._lab.glob("studies.sqlite*"):
                 shutil.copy(path, folder)
             with closing(SqliteStore(Path(folder) / "studies.sqlite")) as store:
-                rounds = [spec.name for spec in self.schedule(study).rounds]
-                masked = [data for name in rounds for data in store.steps(study, name).get("mask", ())]
-            return {(Envelope.from_bytes(data).sender, data) for data in masked}
+                yield store
 
     def mailed(self, study: str) -> list[Envelope]:
         """Every envelope of the study that the relay carried, in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from node_parts import LAB, OTHER_LAB, POLICY, make_plan
 
 from cohortium_node import views
-from cohortium_node.accounts import Accounts, Caps, Charge, Limit, Place, prices, whole
+from cohortium_node.accounts import Accounts, Caps, Charge, Limit, Place, Price, prices, whole
 from cohortium_node.ledger import Ledger
 from cohortium_node.policy import Policy, read_policy
 from cohortium_protocols.errors import BudgetRefusal, InputError
@@ -27,15 +27,16 @@ WIDE = Caps(study=1.0, total=100.0)
 HERE = Place("lab", 2026, "records", "people")
 
 
-def price(mu2: float) -> dict[str, dict[str, float]]:
-    return {"profile": {"treated": mu2, "comparator": 0.0}}
+def price(mu2: float) -> dict[str, Price]:
+    return {"profile": Price({"treated": mu2, "comparator": 0.0}, "declared")}
 
 
 def entered(accounts: Accounts, study: str, mu2: float, place: Place = HERE) -> None:
     """An opening entry, as the ledger applies it."""
+    prices = {name: asdict(each) for name, each in price(mu2).items()}
     accounts.apply(
         {"kind": "opened", "at": f"{place.year}-06-01T00:00:00+00:00", "study": study, "plan_digest": "plan",
-         "prices": price(mu2), "frozen": "frozen", "operator": place.operator, "dataset": place.dataset,
+         "prices": prices, "frozen": "frozen", "operator": place.operator, "dataset": place.dataset,
          "universe": place.universe, "approval": "x"}, "hash",
     )  # fmt: skip
 
@@ -177,7 +178,7 @@ def test_the_budget_shows_every_cap_with_what_is_left(tmp_path: Path) -> None:
 
 
 def what_if(policy: Policy, accounts: Accounts, **plan: Any) -> dict[str, Any]:
-    return views.what_if(accounts, policy, make_plan(**plan), "lab", date(2026, 5, 1))
+    return views.what_if(accounts, policy, make_plan(**plan), "lab", "north", date(2026, 5, 1))
 
 
 def test_a_plan_that_fits_shows_what_would_be_left_and_changes_nothing(tmp_path: Path) -> None:
@@ -201,6 +202,13 @@ def test_a_plan_that_does_not_fit_names_every_cap_it_goes_over(tmp_path: Path) -
         "it goes over the cap on studies approved in 2026",
     ]
     assert view["caps"][1]["left_after"]["mu2"] == 0
+
+
+def test_a_secure_sum_with_nodes_that_are_not_pinned_would_be_refused(tmp_path: Path) -> None:
+    secure = make_plan().privacy.model_copy(update={"aggregation": "secure"})
+    assert what_if(read(tmp_path, FILE), Accounts(), privacy=secure)["refusals"] == [
+        "it is a secure sum with nodes that are not pinned: south"
+    ]
 
 
 def test_a_study_that_is_open_is_not_counted_twice(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_separate_answers_and_a_secure_total_are_one_sum_with_the_noise_that_is_
     separate = national_sums(one, Separate(nodes).of(survivors))["v"]
     together = national_sums(one, total)["v"]
     assert together.values == pytest.approx(separate.values)
-    share = node_sigma(spec.sigma, rules, 5)
+    share = node_sigma(spec.sigma, rules)
     assert together.noise == pytest.approx(4 * share**2 / spec.grid**2)
     assert separate.noise / together.noise == pytest.approx(3, rel=1e-6)  # 5 - 1 - 1 nodes must make enough
 

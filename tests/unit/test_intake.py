@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from node_group import policy_of, secure_plan
 from node_parts import (
     EXPIRES,
     LAB,
@@ -23,7 +24,7 @@ from node_parts import (
     send,
 )
 
-from cohortium_node.accounts import Accounts, Place, StudyAccount
+from cohortium_node.accounts import Accounts, Place, Price, StudyAccount
 from cohortium_node.intake import LARGEST_ENVELOPE, Standing, VerifiedPlan, read_envelope, verify_plan
 from cohortium_protocols import signing
 from cohortium_protocols.canonical import canonical_bytes
@@ -252,6 +253,18 @@ def test_8_without_noise_only_in_a_simulation() -> None:
     intake(plan_message(silent), Standing({}, simulation=True))
 
 
+def test_8_a_secure_sum_with_nodes_that_are_not_pinned() -> None:
+    secure = secure_plan()
+    error = refusal(plan_message(secure), policy=policy_of("north", secure, unpinned=("east", "west")))
+    assert (type(error), error.what) == (
+        PolicyRefusal,
+        "The plan 'weights' adds up nodes whose keys are not pinned here.",
+    )
+    assert error.why.startswith("not pinned: east, west; ")
+    assert "add the keys under [peers]" in error.do
+    assert intake(plan_message(secure), policy=policy_of("north", secure)).plan == secure
+
+
 # 9 policy, 10 budget
 
 
@@ -264,7 +277,8 @@ def test_9_more_than_the_policy_allows_one_study() -> None:
 def spent(mu2: float, place: Place = PLACE) -> Accounts:
     """A ledger with one other study."""
     accounts = Accounts()
-    accounts.studies["other"] = StudyAccount("plan", place, {"profile": {"treated": mu2, "comparator": 0.0}}, "frozen")
+    price = Price({"treated": mu2, "comparator": 0.0}, "declared")
+    accounts.studies["other"] = StudyAccount("plan", place, {"profile": price}, "frozen")
     return accounts
 
 

@@ -10,15 +10,19 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cohortium_node.accounts import Caps, Charge
+from cohortium_node.accounts import Caps, Charge, Price, Prices
 from cohortium_node.ledger import GENESIS, Ledger
 from cohortium_protocols.errors import BudgetRefusal, LedgerError, PolicyRefusal, ReplayError
 
-PRICES = {"profile": {"treated": 0.01, "comparator": 0.02}, "outcome": {"treated": 0.04, "comparator": 0.02}}
+PRICES = {
+    "profile": Price({"treated": 0.01, "comparator": 0.02}, "what the profile declares"),
+    "outcome": Price({"treated": 0.04, "comparator": 0.02}, "what the outcome declares"),
+}
 """The larger block is 0.05."""
 CAPS = Caps(study=0.05, total=0.1)
 
@@ -34,7 +38,7 @@ def ledger(path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-def open_study(ledger: Ledger, study: str = "weights", prices: dict = PRICES) -> None:
+def open_study(ledger: Ledger, study: str = "weights", prices: Prices = PRICES) -> None:
     ledger.open_study(study, "plan", prices, "frozen", "the custodian")
 
 
@@ -86,7 +90,7 @@ def test_an_open_study_counts_with_its_whole_price_and_a_closed_one_with_what_it
 
 def test_the_cap_of_a_study_is_exact(ledger: Ledger) -> None:
     open_study(ledger)
-    dearer = PRICES | {"more": {"treated": 1e-17, "comparator": 0.0}}
+    dearer = PRICES | {"more": Price({"treated": 1e-17, "comparator": 0.0}, "")}
     with pytest.raises(BudgetRefusal):
         open_study(ledger, "dearer", dearer)
 
@@ -95,7 +99,7 @@ def test_the_total_cap_covers_all_studies_together(ledger: Ledger) -> None:
     open_study(ledger, "one")
     open_study(ledger, "two")
     with pytest.raises(BudgetRefusal, match="does not cover the study 'three'"):
-        open_study(ledger, "three", {"profile": {"treated": 1e-12, "comparator": 0.0}})
+        open_study(ledger, "three", {"profile": Price({"treated": 1e-12, "comparator": 0.0}, "")})
     assert kinds(ledger) == ["opened", "opened"]
 
 
@@ -105,25 +109,27 @@ def test_a_cap_that_was_lowered_after_approval_still_holds(path: Path) -> None:
         ledger.open_study("next", "plan", PRICES, "frozen", "the custodian")
 
 
-FREE = {"treated": 0.0, "comparator": 0.0}
+ALTERED = replace(PRICES["outcome"], declaration="more than the outcome declares")
+FREE = Price({"treated": 0.0, "comparator": 0.0}, "what the outcome declares")
 
 
 @pytest.mark.parametrize(
-    ("request_digest", "plan_digest", "round_name", "cost", "error"),
+    ("request_digest", "plan_digest", "round_name", "price", "error"),
     [
         ("r2", "plan", "profile", PRICES["profile"], ReplayError),  # the round again, with other numbers
         ("r2", "plan", "outcome", FREE, PolicyRefusal),  # a price that was not approved
+        ("r2", "plan", "outcome", ALTERED, PolicyRefusal),  # a declaration that was not approved
         ("r2", "plan", "bonus", FREE, PolicyRefusal),  # a round that was not approved
         ("r2", "another plan", "outcome", PRICES["outcome"], PolicyRefusal),
     ],
 )
 def test_only_approved_rounds_at_their_approved_price_are_charged(
-    ledger: Ledger, request_digest: str, plan_digest: str, round_name: str, cost: dict, error: type[Exception]
+    ledger: Ledger, request_digest: str, plan_digest: str, round_name: str, price: Price, error: type[Exception]
 ) -> None:
     open_study(ledger)
     reserve(ledger)
     with pytest.raises(error):
-        ledger.reserve(Charge(request_digest, "weights", plan_digest, round_name, cost))
+        ledger.reserve(Charge(request_digest, "weights", plan_digest, round_name, price))
     assert kinds(ledger) == ["opened", "reserved"]
 
 
@@ -287,7 +293,7 @@ def refusal_in_a_process(before: str, folder: Path) -> str:
     script = f"""
 import os, resource, signal, sys
 from pathlib import Path
-from cohortium_node.accounts import Caps, Charge
+from cohortium_node.accounts import Caps, Price
 from cohortium_node.ledger import Ledger
 from cohortium_protocols.errors import LedgerError, StorageError
 try:

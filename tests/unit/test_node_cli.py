@@ -179,6 +179,7 @@ def test_check_tries_everything_and_says_what_to_do(site: Path, capsys: Capture)
         "FAULT relay",
     ]  # fmt: skip
     assert "ok   records: person 300 rows" in out
+    assert "pinned nodes: none (a secure sum needs all of its nodes pinned)" in out
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,9 @@ def test_the_ledger_is_exported_as_a_table_or_as_everything(site: Path, said: Sa
     assert [row["kind"] for row in rows] == ["opened", "reserved", "answered"]
     assert [row["hash"] for row in rows] == [entry["hash"] for entry in everything]
     assert (rows[0]["operator"], rows[0]["dataset"], rows[1]["round"]) == ("lab", "records", "profile")
-    assert float(rows[1]["treated mu2"]) == everything[1]["cost"]["treated"] > 0
+    assert float(rows[1]["treated mu2"]) == everything[1]["price"]["cost"]["treated"] > 0
+    declared = everything[0]["prices"]["profile"]["declaration"]
+    assert rows[1]["declaration"] == everything[1]["price"]["declaration"] == declared
     assert everything == json.loads(said("-c", site, "ledger", "show", "--json")[1])
 
 

@@ -62,7 +62,7 @@ class Together:
 
     def noise(self, vector: VectorSpec) -> float:
         """Returns the variance of the noise in each entry of a vector's total, in squared grid steps."""
-        return len(self.nodes) * node_sigma(vector.sigma, self.rules, self.rules.nodes) ** 2
+        return len(self.nodes) * node_sigma(vector.sigma, self.rules) ** 2
 
     def of(self, nodes: Collection[str]) -> Together:
         """Returns the same total, whoever is asked about: nobody can take a node out of it."""

@@ -173,19 +173,24 @@ def outstanding(records: Records) -> tuple[Sent, ...]:
     return tuple(
         sent
         for sent in records.sent
-        if sent.kind in kinds
-        and (replies[sent.kind], sent.round, sent.stage, sent.attempt, sent.node) not in done
+        if sent.kind in kinds and (replies[sent.kind], sent.round, sent.stage, sent.attempt, sent.node) not in done
     )
 
 
 def charged(terms: Terms, records: Records) -> str:
-    """Returns a sentence on who may have charged the secure sum under way to its privacy budget; empty without one.
+    """Returns sentences on what nodes have charged to their privacy budgets; empty before the first secure sum.
 
-    They are the nodes that were given what they need to mask their vectors.
+    The one under way may have been charged by the nodes that were given what they need to mask their vectors.
     """
     current = current_round(terms, records)
-    if terms.rules is None or current is None or records.summed(current):
+    if terms.rules is None or current is None:
         return ""
+    ended = [summed.round for summed in records.sums]
+    before = f" Rounds that stay charged: {', '.join(ended)}." if ended else ""
+    return before if current in ended else _charged_now(current, records) + before
+
+
+def _charged_now(current: str, records: Records) -> str:
     nodes = records.told(current, "mask")
     who = f"These nodes may have charged round '{current}'" if nodes else f"Nobody has charged round '{current}'"
     return f" {who} to their privacy budget{': ' * bool(nodes)}{', '.join(nodes)}."

@@ -4,7 +4,8 @@
 
 0. the ledger is at or after every anchor that witnesses hold of it (``anchors``);
 1. the vectors are exactly the declared ones: names, order, dimension, 64-bit integers;
-2. the ledger reserves the round's charge, and returns when the charge is durable;
+2. the ledger reserves the round's charge, if the round is declared exactly as it was when its study was opened, and
+   returns when the charge is durable;
 3. noise is drawn;
 4. the signed answer, with a statement about the ledger that commits to it, is stored under the request's digest,
    and the storing is durable;
@@ -26,7 +27,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cohortium_node.accounts import Charge, cost
+from cohortium_node.accounts import Charge, price
 from cohortium_node.anchors import Anchors
 from cohortium_node.attempts import Attempt
 from cohortium_node.ledger import Ledger
@@ -101,7 +102,7 @@ class Gate:
             exact: the round's vectors before noise, in the declared order; shapes (dimension,), dtype int64.
 
         Raises:
-            PolicyRefusal: the vectors are not the declared ones, or the round is not open at this price.
+            PolicyRefusal: the vectors are not the declared ones, or the round is not open as declared here.
             BudgetRefusal: a cap does not cover it.
             ReplayError: the round was released before, for another request.
             LedgerError: the ledger is behind an anchor, or cannot be written durably.
@@ -118,7 +119,7 @@ class Gate:
         """Refuses a verified request that ``mask`` would refuse in the end, before its group is formed.
 
         Raises:
-            PolicyRefusal: the round is not open at this price.
+            PolicyRefusal: the round is not open as declared here.
             BudgetRefusal: a cap does not cover it.
             ReplayError: the attempt was charged before, for another request.
             LedgerError: the ledger is behind an anchor.
@@ -221,7 +222,7 @@ class Gate:
 
 def _charge(request: Envelope, spec: RoundSpec) -> Charge:
     body = read(request, RoundRequest)
-    return Charge(digest(request.body), request.study, body.plan_digest, spec.name, cost(spec), body.attempt)
+    return Charge(digest(request.body), request.study, body.plan_digest, spec.name, price(spec), body.attempt)
 
 
 def _undeclared(why: str) -> PolicyRefusal:

@@ -18,23 +18,19 @@ from cohortium_protocols.privacy.accounting import epsilon_from_mu, mu2_charge
 from cohortium_protocols.secure_rules import Rules
 
 
-def node_sigma(sigma: float, rules: Rules, pinned: int) -> float:
+def node_sigma(sigma: float, rules: Rules) -> float:
     """Returns the standard deviation of the noise that one node adds, a whole number of grid steps.
 
     Args:
         sigma: the declared noise of the sum, in grid steps.
         rules: of the plan; its roster counts in full, whoever takes part.
-        pinned: nodes of the roster whose keys this node's custodian pinned, itself included. With fewer than the
-            roster, others may be the coordinator in disguise, and the node adds all the noise itself.
     """
-    if pinned < rules.nodes:
-        return float(math.ceil(sigma))
     return float(math.ceil(math.sqrt(sigma * sigma / rules.noise_parts)))
 
 
 def largest_noise(sigma: float, rules: Rules) -> float:
     """Returns the standard deviation of the noise in a sum of the whole roster, when nobody is lost."""
-    return node_sigma(sigma, rules, rules.nodes) * math.sqrt(rules.nodes)
+    return node_sigma(sigma, rules) * math.sqrt(rules.nodes)
 
 
 def epsilon_if_all_others_collude(releases: Iterable[tuple[int, float]], rules: Rules, delta: float) -> float:
@@ -45,7 +41,7 @@ def epsilon_if_all_others_collude(releases: Iterable[tuple[int, float]], rules: 
         rules: of the plan.
         delta: at which epsilon is stated.
     """
-    mu2 = math.fsum(mu2_charge(d2, node_sigma(sigma, rules, rules.nodes)) for d2, sigma in releases)
+    mu2 = math.fsum(mu2_charge(d2, node_sigma(sigma, rules)) for d2, sigma in releases)
     return epsilon_from_mu(math.sqrt(mu2), delta) if mu2 > 0 else 0.0
 
 

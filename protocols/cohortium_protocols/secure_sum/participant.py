@@ -75,10 +75,7 @@ class Identity:
     pinned: Mapping[str, VerifyKey]
 
     def known(self, roster: Collection[str]) -> dict[str, VerifyKey]:
-        """Returns the keys of those on a roster whom this node knows, itself included.
-
-        Their number is what ``privacy.distributed.node_sigma`` asks for.
-        """
+        """Returns the keys of those on a roster whom this node knows, itself included."""
         keys = {**self.pinned, self.node: self.key.public}
         return {node: keys[node] for node in roster if node in keys}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,33 +19,42 @@ ATTACKER = SigningKey.generate()
 def false_roster(trials: int) -> Finding:
     """Puts nodes of its own on the roster, under names of their own, or in the place of others."""
     del trials
-    tried = [took(answer) for sybils in range(1, len(ROSTER)) for answer in _with_sybils(sybils)]
-    through, alone = sum(tried), _without_the_sybil()
+    tries = (_on_the_roster, _in_the_place_of_others)
+    tried = [took(answer) for sybils in range(1, len(ROSTER)) for sent in tries for answer in sent(sybils)]
+    through, served = sum(tried), _served()
     how = (
-        f"one to four of five nodes on the roster were the coordinator's own: in {len(tried)} tries {through} nodes "
-        "entrusted shares to a group with somebody whom their custodian had not pinned; four that had pinned each "
-        f"other {'did' if alone else 'did not'} without the fifth"
+        "one to four of five nodes were the coordinator's own, under names of their own or in the place of others: in "
+        f"{len(tried)} tries {through} nodes entrusted shares to a group with somebody whose key their custodian had "
+        f"not pinned; five that had pinned each other {'did' if served else 'did not'} to their own"
     )
-    return Finding("false roster and sybils", through / len(tried) if alone else 1.0, 0.0, how)
+    return Finding("false roster and sybils", through / len(tried) if served else 1.0, 0.0, how)
 
 
-def _with_sybils(count: int) -> Iterator[bytes]:
-    """Yields what honest nodes say to a group with so many sybils."""
+def _on_the_roster(count: int) -> Iterator[bytes]:
+    """Yields what nodes say to a plan's group with so many sybils under names of their own."""
     honest, sybils = ROSTER[:-count], [f"sybil-{number}" for number in range(count)]
     with group(group_plan((*honest, *sybils))) as nodes:
-        led = Sum(nodes)
-        said = [led.said(name, "announce") for name in honest]
-        theirs = [_sybil(led, name) for name in sybils]
-        in_place = [*said[:-1], _resigned(theirs[0], honest[-1]), *theirs[1:]]
-        for everybody in ([*said, *theirs], in_place):
-            yield from (nodes.step(name, "share", _announcements(led, everybody)) for name in honest)
+        yield from _asked_to_share(nodes, honest, sybils)
 
 
-def _without_the_sybil() -> bool:
-    with group(group_plan((*HONEST, "sybil"))) as nodes:
+def _in_the_place_of_others(count: int) -> Iterator[bytes]:
+    """Yields what nodes say to a group in which so many of those they pinned are sybils with other keys."""
+    with group() as nodes:
+        yield from _asked_to_share(nodes, ROSTER[:-count], ROSTER[-count:])
+
+
+def _asked_to_share(nodes: Group, honest: Sequence[str], sybils: Sequence[str]) -> Iterator[bytes]:
+    led = Sum(nodes)
+    said = [*(led.said(name, "announce") for name in honest), *(_sybil(led, name) for name in sybils)]
+    yield from (nodes.step(name, "share", _announcements(led, said)) for name in honest)
+
+
+def _served() -> bool:
+    """Returns whether nodes share in a group of those they pinned: who refuses everything would prove nothing."""
+    with group() as nodes:
         led = Sum(nodes)
-        everybody = _announcements(led, [led.said(name, "announce") for name in HONEST])
-        return all([took(nodes.step(name, "share", everybody)) for name in HONEST])
+        led.until("share")
+        return all([took(led.said(name, "share")) for name in ROSTER])
 
 
 def _sybil(led: Sum, name: str) -> bytes:
@@ -54,11 +63,6 @@ def _sybil(led: Sum, name: str) -> bytes:
 
 def _announcements(led: Sum, envelopes: list[bytes]) -> Announcements:
     return Announcements(session=led.session.digest, envelopes=tuple(each.decode() for each in envelopes))
-
-
-def _resigned(message: bytes, sender: str) -> bytes:
-    true = Envelope.from_bytes(message)
-    return Envelope.sign(true.kind, true.study, sender, true.recipient, true.content(), ATTACKER).to_bytes()
 
 
 def substituted_mask_keys(trials: int) -> Finding:

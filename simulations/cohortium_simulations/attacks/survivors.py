@@ -68,7 +68,7 @@ def _noise_left(nodes: Group, attempts: Sequence[int]) -> float:
     exact = joined(spec, reduce_round(spec, parameters(spec), arrays))
     rules = rules_of(nodes.plan)
     declared = np.concatenate([sigmas(vector) for vector in spec.vectors])
-    share = np.array([node_sigma(float(sigma), rules, rules.nodes) for sigma in declared])
+    share = np.array([node_sigma(float(sigma), rules) for sigma in declared])
     pairs = zip(attempts[::2], attempts[1::2], strict=False)
     moved = [_left_out(nodes, first, second) - exact for first, second in pairs]
     return float(np.mean((np.array(moved) / share) ** 2))
