@@ -57,19 +57,16 @@ def unsupported(plan: Plan) -> list[Fault]:
 
 
 def _unsupported_analysis(analysis: Analysis) -> Iterator[Fault]:
-    if analysis.method != "doubly_robust":
-        yield _not_yet("analysis.method", f"The method `{analysis.method}`", "Write `method: doubly_robust`.")
-    if analysis.comparison != "national":
-        yield _not_yet("analysis.comparison", "The comparison `within_node`", "Write `comparison: national`.")
-    if analysis.exact:
-        yield _not_yet("analysis.exact", "Exact matching", "Remove `exact`; list its names as covariates.")
-    if analysis.sensitivity:
-        yield _not_yet("analysis.sensitivity", "A second analysis in one plan", "Remove `sensitivity`.")
+    if analysis.method == "matched_pairs":
+        yield _not_yet("analysis.method")
+    for place, each in enumerate(analysis.sensitivity):
+        if each.method == "matched_pairs":
+            yield _not_yet(f"analysis.sensitivity.{place}.method")
 
 
-def _not_yet(path: str, what: str, do: str) -> Fault:
-    why = "This version runs one doubly robust analysis, with comparators of all nodes."
-    return Fault(0, 0, path, f"{what} is not supported yet.", why, do, supported=False)
+def _not_yet(path: str) -> Fault:
+    do = "Write `method: strata` or `method: doubly_robust`."
+    return Fault(0, 0, path, "The method `matched_pairs` is not supported yet.", "", do, supported=False)
 
 
 def _examined(text: str, source: str) -> tuple[Plan | None, list[Fault]]:

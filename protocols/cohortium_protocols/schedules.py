@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cohortium_protocols import doubly_robust, grouped, matched_pairs
-from cohortium_protocols.doubly_robust import COMPARATOR_SHARES, TREATED_SHARES, Budget
+from cohortium_protocols.doubly_robust import COMPARATOR_SHARES, RATIO_SHARE, TREATED_SHARES, Budget
 from cohortium_protocols.estimates import Estimate, estimates
 from cohortium_protocols.guarantee import times_one_node
 from cohortium_protocols.plan import Plan
@@ -48,7 +48,9 @@ def _headline(plan: Plan, headline: Estimate, main: float, budget: Budget) -> It
         return
     treated, comparators = budget.of("treated_outcome"), budget.of("comparator_outcome")
     if not grouped.is_grouped(headline):
-        yield from _vectors(plan, headline, treated, comparators)
+        spent = 1 - RATIO_SHARE if plan.ratios else 1.0
+        yield from _vectors(plan, headline, treated * spent, comparators * spent)
+        yield from doubly_robust.ratio_vectors(plan, treated * RATIO_SHARE, comparators * RATIO_SHARE)
         return
     yield from _vectors(plan, headline, treated, comparators * (1 - _BALANCE))
     yield grouped.balance_vector(plan, headline, comparators * _BALANCE)

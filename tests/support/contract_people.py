@@ -27,8 +27,20 @@ PLAN = Plan.model_validate({
         {"name": "days", "clip": 30, "kind": "days"}, {"name": "part", "clip": 1, "kind": "share"},
         {"name": "weight", "low": -40, "clip": 50, "kind": "number"},
     ],
+    "ratios": [
+        {"name": "days a visit", "numerator": "days", "denominator": "visits"},
+        {"name": "days of the part", "numerator": "days", "denominator": "part"},
+    ],
+    "analysis": {
+        "sensitivity": [
+            {"method": "strata", "strata": 4, "exact": ["area"], "share": 0.1},
+            {"method": "doubly_robust", "comparison": "within_node", "share": 0.1},
+            {"method": "doubly_robust", "share": 0.1},
+        ],
+        "subgroups": [{"by": "area", "share": 0.1}],
+    },
     "privacy": {"epsilon": 1.0, "delta": 1e-6, "aggregation": "local"},
-    "nodes": {"roster": ["one"], "deadline": "2099-01-01"},
+    "nodes": {"roster": ["other", "one"], "deadline": "2099-01-01"},
 })  # fmt: skip
 SCHEDULE = schedule(PLAN)
 
@@ -78,4 +90,4 @@ def distance(vector: VectorSpec, moved: NDArray[np.int64]) -> float:
 
 def exact(spec: RoundSpec, people: list[Person], drawn: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
     """The round's vectors of these people, before noise."""
-    return reduce_round(spec, drawn, study_arrays(PLAN, table(people)))
+    return reduce_round(spec, drawn, study_arrays(PLAN, table(people), "one"))

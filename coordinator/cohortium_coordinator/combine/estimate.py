@@ -77,57 +77,82 @@ def read_weights(released: NoisySum) -> Weighted:
     return Weighted(total, noise, total**2 / square, Means(total, noise, mean, spread))
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What the people helped are held against, for one outcome; amounts are in residual clips.
+
+    Attributes:
+        residual: mean clipped residual.
+        sampling: its variance by chance.
+        noise: its variance by privacy noise.
+        square: mean squared residual.
+        square_noise: variance of the noise in it.
+        level: mean outcome, in units of y.
+    """
+
+    residual: float
+    sampling: float
+    noise: float
+    square: float
+    square_noise: float
+    level: float
+
+
+def compared(comparators: NoisySum, weighted: Weighted) -> Compared:
+    """Returns what the weighted comparators say.
+
+    Args:
+        comparators: sums of (w r, 0.4 (w r)^2, 0.4 w r^2, w y / 2).
+        weighted: their weights.
+    """
+    total = weighted.total
+    residual = float(comparators.values[0]) / total
+    square = float(np.clip(comparators.values[1] / SQUARE_SCALE, 1e-9 * total, total))
+    return Compared(
+        residual=residual, sampling=square / total**2,
+        noise=(comparators.noise + residual**2 * weighted.total_noise) / total**2,
+        square=float(comparators.values[2]) / SQUARE_SCALE / total,
+        square_noise=comparators.noise / SQUARE_SCALE**2 / total**2,
+        level=float(comparators.values[3] / WEIGHT_SCALE / total),
+    )  # fmt: skip
+
+
 def effect(
-    treated: NoisySum,
-    comparators: NoisySum,
-    *,
-    count: Means,
-    weighted: Weighted,
-    clip: ResidualClip,
-    model_variance: float,
-    shift: float,
+    treated: NoisySum, against: Compared, *, count: Means, clip: ResidualClip, model_variance: float, shift: float
 ) -> Effect:
     """Returns the estimate of one outcome.
 
     Args:
         treated: sums of (r, 0.4 (r^2 - 1/2)) over the people helped.
-        comparators: sums of (w r, 0.4 (w r)^2, 0.4 w r^2, w y / 2).
+        against: the comparators.
         count: the outcome round's own count of the people helped.
-        weighted: the weighted comparators.
         clip: the residual clip and its pass-through.
         model_variance: what the outcome model's uncertainty adds where balance is not perfect, in units of y squared.
-        shift: change of the model's linear predictor from the weighted comparators to the people helped.
+        shift: change of the model's linear predictor from the comparators to the people helped.
     """
-    n, total = count.n, weighted.total
-    ratio, compared = float(treated.values[0]) / n, float(comparators.values[0]) / total
-    spread = _spread(treated, comparators, count, weighted)
+    n, ratio = count.n, float(treated.values[0]) / count.n
+    spread = _spread(treated, against, count)
     scale = clip.clip / clip.pass_through
-    square = float(np.clip(comparators.values[1] / SQUARE_SCALE, 1e-9 * total, total))
-    comparison_sampling = square / total**2
-    comparison_noise = (comparators.noise + compared**2 * weighted.total_noise) / total**2
-    tau = scale * (ratio - compared)
+    tau = scale * (ratio - against.residual)
     blur = tau**2 * (clip.half_range**2 / 3 + clip.noise) / clip.pass_through**2
-    rest = comparison_sampling + comparison_noise + (model_variance + blur) / scale**2 + spread / n
+    rest = against.sampling + against.noise + (model_variance + blur) / scale**2 + spread / n
     low, high = _fieller(ratio, n, treated.noise, count.n_noise, rest)
     helped_noise = treated.noise / n**2 + ratio**2 * count.n_noise / n**2
-    variance = scale**2 * (helped_noise + rest)
-    weighted_level = float(np.clip(comparators.values[3] / WEIGHT_SCALE / total, 1e-6, 1 - 1e-6))
-    level = float(expit(logit(weighted_level) + shift))
-    ends = scale * (low - compared), scale * (high - compared)
+    level = float(expit(logit(float(np.clip(against.level, 1e-6, 1 - 1e-6))) + shift))
+    ends = scale * (low - against.residual), scale * (high - against.residual)
     return Effect(
-        tau, ends[0], ends[1], variance, scale**2 * (helped_noise + comparison_noise), level, scale**2 * spread / n,
-        helped=scale**2 * (helped_noise + spread / n), compared=scale**2 * (comparison_sampling + comparison_noise),
+        tau, ends[0], ends[1], scale**2 * (helped_noise + rest), scale**2 * (helped_noise + against.noise), level,
+        scale**2 * spread / n, helped=scale**2 * (helped_noise + spread / n),
+        compared=scale**2 * (against.sampling + against.noise),
     )  # fmt: skip
 
 
-def _spread(treated: NoisySum, comparators: NoisySum, count: Means, weighted: Weighted) -> float:
+def _spread(treated: NoisySum, against: Compared, count: Means) -> float:
     """Returns the variance of r among the people helped: the comparators', moved to the noisy one by its precision."""
-    total = weighted.total
-    prior = float(comparators.values[2]) / SQUARE_SCALE / total - (float(comparators.values[0]) / total) ** 2
-    prior = float(np.clip(prior, 1e-5, 1.0))
+    prior = float(np.clip(against.square - against.residual**2, 1e-5, 1.0))
     seen = (float(treated.values[1]) / SQUARE_SCALE + count.n / 2) / count.n - (float(treated.values[0]) / count.n) ** 2
     noise = (treated.noise / SQUARE_SCALE**2 + count.n_noise / 4) / count.n**2 + 2 * prior**2 / count.n
-    prior_variance = (_PRIOR_CV * prior) ** 2 + comparators.noise / SQUARE_SCALE**2 / total**2
+    prior_variance = (_PRIOR_CV * prior) ** 2 + against.square_noise
     share = prior_variance / (prior_variance + noise)
     return float(max(prior + share * (seen - prior), prior / 4))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scipy.special import expit
 
-from cohortium_coordinator.combine.estimate import Effect, Weighted, effect, model_variance
+from cohortium_coordinator.combine.estimate import Effect, Weighted, compared, effect, model_variance
 from cohortium_coordinator.combine.outcome_model import OutcomeModel
 from cohortium_coordinator.combine.profile import Means
 from cohortium_coordinator.combine.residual_clip import ResidualClip
@@ -48,5 +48,5 @@ class Fitted:
         """
         gap = best.mean - weighted.means.mean
         doubt = self.doubt(gap, best.noise + weighted.means.noise)
-        return effect(treated, comparators, count=count, weighted=weighted, clip=self.clip, model_variance=doubt,
+        return effect(treated, compared(comparators, weighted), count=count, clip=self.clip, model_variance=doubt,
                       shift=float(self.model.beta[1:] @ gap))  # fmt: skip
