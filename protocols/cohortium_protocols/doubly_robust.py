@@ -60,6 +60,8 @@ _RANGES = "ranges of the outcome"
 
 LONG_TAIL = 1.4
 """The last round's budget of an outcome in days, over that of another: its range is longest over its spread."""
+RATIO_SHARE = 0.05
+"""Part of what the last round spends on outcomes that goes to the products behind the intervals of ratios."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _levels(outcomes: tuple[Outcome, ...], budget: Budget) -> Iterator[VectorSpe
         why = "one-hot: a value lies in one bin" if measured else "y - 1/2 for y in [0, 1]"
         yield VectorSpec(f"comparator_levels.{outcome.name}", "comparator", labels, bound,
                          budget.of("comparator_levels", part), "people" if measured else _RANGES,
-                         "starting level of the outcome model", why)  # fmt: skip
+                         f"starting level of the outcome model{', E-value' if measured else ''}", why)  # fmt: skip
 
 
 def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: Budget) -> RoundSpec:
@@ -161,7 +163,8 @@ def pass_through_labels(outcome: Outcome) -> tuple[str, ...]:
 def effects(outcome: Outcome) -> tuple[str, ...]:
     """Returns the shapes of effect that an outcome's pass-through is worked out for.
 
-    None for a measured amount: no shape can be taken for granted there, so its residuals are clipped far out.
+    None for a measured amount: no shape can be taken for granted there, so its residuals are clipped far out. None
+    for time observed, of which all is kept: what shortens it is rare and large.
     """
     shapes = {"count": ("fewer", "scaled"), "binary": ("fewer", "more"), "days": ("none", "scaled")}
     return shapes.get(outcome.kind, ("shifted",) if outcome.kind == "share" else ())
@@ -186,7 +189,7 @@ def _pass_through(outcome: Outcome, budget: float) -> VectorSpec:
     columns = (1 if outcome.kind == "binary" else len(effects(outcome))) * (len(CLIPS) + 1)
     bound = math.sqrt(columns + math.fsum(clip**4 for clip in CLIPS))
     return VectorSpec(f"pass_through.{outcome.name}", "comparator", pass_through_labels(outcome), bound, budget,
-                      _RANGES, "residual clip, share of an effect seen",
+                      _RANGES, "residual clip, share of an effect seen, share cut",
                       "effects in [0, 1], squares of clipped residuals in [0, clip^2]")  # fmt: skip
 
 
@@ -255,6 +258,29 @@ def vectors(plan: Plan, estimate: Estimate, treated: float, comparators: float) 
 
 
 def outcome_parts(plan: Plan) -> tuple[float, ...]:
-    """Returns each outcome's part of what the last round spends on outcomes; they add up to one."""
+    """Returns each outcome's part of what the last round spends on outcomes; they add up to one.
+
+    The parts make the noise, weighted by importance, least: a quarter of the importance is half of the budget.
+    """
     needs = [LONG_TAIL if outcome.kind == "days" else 1.0 for outcome in plan.outcomes]
-    return tuple(need / math.fsum(needs) for need in needs)
+    return best_shares(needs, [outcome.importance for outcome in plan.outcomes])
+
+
+def ratio_vectors(plan: Plan, treated: float, comparators: float) -> tuple[VectorSpec, ...]:
+    """Returns what the intervals of ratios need: how numerator and denominator go together in the same people.
+
+    Args:
+        plan: whose.
+        treated: mu squared for what is released about the people helped.
+        comparators: mu squared for what is released about comparators.
+    """
+    part = 1 / max(len(plan.ratios), 1)
+    unit, figures = "products of residual clips", "intervals of ratios"
+    found = []
+    for ratio in plan.ratios:
+        found.append(VectorSpec(f"treated_product.{ratio.name}", "treated", ("product",), 1.0, treated * part, unit,
+                                figures, "product of two residuals r in [-1, 1]"))  # fmt: skip
+        found.append(VectorSpec(f"comparator_product.{ratio.name}", "comparator", ("product", "spread"),
+                                math.sqrt(2), comparators * part, unit, figures,
+                                "(w^2, w) times the product of two residuals"))  # fmt: skip
+    return tuple(found)

@@ -107,6 +107,11 @@ class Analysis(Approach):
         return self
 
 
+def is_plain(approach: Approach) -> bool:
+    """Returns whether people are compared with weighted comparators of all data holders, and not inside groups."""
+    return approach.method == "doubly_robust" and approach.comparison == "national" and not approach.exact
+
+
 def category_faults(analysis: Analysis, categories: dict[str, Any]) -> list[tuple[tuple[str | int, ...], Any]]:
     """Returns the path and the fault of every name that is not a category among the covariates.
 

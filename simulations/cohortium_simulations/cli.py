@@ -13,6 +13,7 @@ from cohortium_coordinator.report import to_json, write_report
 from cohortium_coordinator.result import StudyResult
 from cohortium_protocols.errors import CohortiumError, UsageFault
 from cohortium_protocols.plan_check import load_plan
+from cohortium_simulations.balance_cli import balance_rule
 from cohortium_simulations.checks_cli import attack, audit
 from cohortium_simulations.coverage_cli import coverage
 from cohortium_simulations.demo import DEMO_SEED, Demo, demo_world, plan_text, run_demo
@@ -175,6 +176,7 @@ def table(
 commands.add_command(audit)
 commands.add_command(attack)
 commands.add_command(coverage)
+commands.add_command(balance_rule)
 
 
 def _world(people: int, helped: int, seed: int) -> WorldSpec:

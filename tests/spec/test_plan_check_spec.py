@@ -255,16 +255,6 @@ NOT_YET = [
         "analysis:\n  sensitivity: [{method: strata, share: 0.15}]\npublish:",
         "17:16 A second analysis in one plan is not supported yet.",
     ),
-    (
-        "clip: 8}",
-        "clip: 8}\n  - mean_length_of_stay",
-        "11:5 The outcome `mean_length_of_stay` is not supported yet.",
-    ),
-    (
-        "clip: 8}",
-        "clip: 8}\n  - avoidable_emergency_admissions",
-        "11:5 The outcome `avoidable_emergency_admissions`",
-    ),
 ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from cohortium_coordinator.combine.diagnostics import _balance_state
+from cohortium_coordinator.combine.diagnostics import balance_state
 from cohortium_coordinator.combine.estimate import _fieller
 from cohortium_coordinator.combine.outcome_model import OutcomeModel, stepped
 from cohortium_coordinator.combine.profile import Means, Profile, pooled
@@ -210,4 +210,4 @@ def test_a_noisy_count_makes_the_interval_wider():
      (0.12, 0.05, "cannot tell"), (0.101, 0.0, "red"), (0.099, 0.0, "green")],
 )  # fmt: skip
 def test_balance_is_judged_by_the_whole_interval(smd: float, half: float, state: str):
-    assert _balance_state(smd, half) == state
+    assert balance_state(smd, half) == state

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ from numpy.typing import NDArray
 from cohortium_node.features import Side, StudyArrays, clip_rows, study_arrays
 from cohortium_node.local import reduce
 from cohortium_node.local.columns import InGroup, Room, Times
+from cohortium_node.local.people import Part
 from cohortium_node.local.reduce import checked_parameters, reduce_round
-from cohortium_node.local.rows import ROWS, Part
 from cohortium_node.local.sums import MOST_ROWS, integer_vector
 from cohortium_protocols.statistics import MAX_PEOPLE, RoundSpec, VectorSpec
 
@@ -104,12 +105,11 @@ def of_side(side: str) -> list[Person]:
 
 def written_out(spec: RoundSpec, name: str, arrays: StudyArrays, drawn: dict) -> list[list[float]]:
     """Every person's whole row, made for this person alone, with the zeros of the groups it is not in."""
-    family, _, outcome = name.partition(".")
-    rows = []
+    rows, declared = [], spec.vector(name)
     for one in arrays.parts(1):
         part = Part(one, checked_parameters(spec, drawn))
         row: list[float] = []
-        for column in ROWS[family](part, part.position(outcome) if outcome else 0):
+        for column in reduce._columns(declared, part):
             row += [number for number in full(column)]
         rows += [row] if row else []
     return rows
@@ -135,7 +135,7 @@ def test_every_vector_is_the_plain_sum_of_its_people(
     spec: RoundSpec, world: str, seed: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = open_parameters(spec) if seed is None else parameters(spec, np.random.default_rng(seed))
-    arrays = study_arrays(PLAN, table(WORLDS[world]))
+    arrays = study_arrays(PLAN, table(WORLDS[world]), "one")
     for people_at_a_time in (1, 7, 64):
         monkeypatch.setattr(reduce, "PEOPLE_AT_A_TIME", people_at_a_time)
         found = reduce_round(spec, drawn, arrays)
@@ -148,11 +148,13 @@ def test_every_vector_is_the_plain_sum_of_its_people(
 
 def test_features_and_outcomes_that_are_no_numbers_stay_within_the_bound() -> None:
     """Features are clean when they are made; were they not, a person would still move a vector by at most d2."""
-    clean = study_arrays(PLAN, table(people(40, 2)))
+    clean = study_arrays(PLAN, table(people(40, 2)), "one")
     for spec in SCHEDULE.rounds:
         for wrong in EXTREMES:
-            bad = Side(np.full((1, clean.treated.u.shape[1]), wrong), np.full((1, 5), 0.5))
-            found = reduce_round(spec, open_parameters(spec), StudyArrays(bad, bad, clean.exits[:1], PLAN.outcomes))
+            codes = {name: values[:1] for name, values in clean.treated.codes.items()}
+            bad = Side(np.full((1, clean.treated.u.shape[1]), wrong), np.full((1, 5), 0.5), codes)
+            arrays = replace(clean, treated=bad, comparators=bad, exits=clean.exits[:1])
+            found = reduce_round(spec, open_parameters(spec), arrays)
             assert all(distance(each, found[each.name]) <= each.d2 for each in spec.vectors)
 
 

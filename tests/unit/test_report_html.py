@@ -79,7 +79,7 @@ def test_headings_are_in_order() -> None:
 
 def test_every_table_has_a_caption_and_scoped_headers() -> None:
     page = Page(render_html(EXAMPLE))
-    assert len(page.all("table")) == len(page.all("caption")) == 13
+    assert len(page.all("table")) == len(page.all("caption")) == 17
     assert {attributes.get("scope") for attributes in page.all("th")} == {"col", "row"}
 
 
@@ -90,8 +90,9 @@ def test_every_drawing_has_a_name_and_a_description() -> None:
     strips = [svg for svg in page.all("svg") if "strip" in svg.get("class", "")]
     drawings = [svg for svg in strips if "aria-hidden" not in svg]
     holders = len(EXAMPLE.heterogeneity[0].nodes) + 2 if EXAMPLE.heterogeneity else 0
-    rest = len(EXAMPLE.balance) + len(EXAMPLE.attrition.steps) + 1 + holders
-    assert len(drawings) == len(EXAMPLE.outcomes) + rest
+    beside = len(EXAMPLE.further) + 2
+    rest = len(EXAMPLE.balance) + len(EXAMPLE.attrition.steps) + 1 + holders + beside
+    assert len(drawings) == len(EXAMPLE.ordered_outcomes) + rest
     for svg in drawings:
         assert svg["role"] == "img"
         assert set(svg["aria-labelledby"].split()) <= set(ids)
@@ -123,7 +124,7 @@ def test_hostile_text_stays_text_wherever_it_stands() -> None:
             return {name: poison(inner, name) for name, inner in value.items()}
         if isinstance(value, list):
             return [poison(inner, key) for inner in value]
-        closed = {"created", "kind", "better", "status", "state", "aggregation", "compared_with"}
+        closed = {"created", "kind", "better", "expected", "role", "status", "state", "aggregation", "compared_with"}
         return HOSTILE if isinstance(value, str) and key not in closed else value
 
     page = Page(render_html(StudyResult.model_validate(poison(content))))
@@ -172,7 +173,7 @@ def test_an_unpublished_study_shows_its_reason_and_no_estimate() -> None:
 def test_a_study_without_figures_still_renders() -> None:
     bare = _with(
         published=False, not_published_because="Too few people.", outcomes=(), balance=(), profile=(),
-        checks=(), nodes=(), truth=None, heterogeneity=None, attrition={"submitted": None, "steps": ()},
+        checks=(), nodes=(), truth=None, heterogeneity=None, further=(), attrition={"submitted": None, "steps": ()},
         privacy={**EXAMPLE.privacy.model_dump(), "releases": ()},
     )  # fmt: skip
     assert "Too few people." in Page(render_html(bare)).text

@@ -24,7 +24,7 @@ from cohortium_coordinator.result import (
     NodesCombined,
     OutcomeEstimate,
 )
-from cohortium_protocols.features import Feature, features
+from cohortium_protocols.features import features
 from cohortium_protocols.outcomes import OUTCOMES
 from cohortium_protocols.plan import Outcome, Plan
 
@@ -88,9 +88,10 @@ def balance(plan: Plan, findings: Findings) -> tuple[BalanceRow, ...]:
     half = together(len(wanted)) * np.sqrt(findings.second.noise + findings.weighted.means.noise) / sd
     needed = {OUTCOMES[outcome.name].prior for outcome in plan.outcomes if outcome.name in OUTCOMES}
     return tuple(
-        _row(feature, float(before[i]), float(after[i]), float(half[i]), feature.covariate in needed)
+        balance_row(feature.name, feature.title, before=float(before[i]), after=float(after[i]), half=float(half[i]),
+                    mandatory=feature.covariate in needed)
         for i, feature in enumerate(wanted)
-    )
+    )  # fmt: skip
 
 
 def together(count: int) -> float:
@@ -98,10 +99,13 @@ def together(count: int) -> float:
     return float(ndtri(0.5 + 0.95 ** (1 / max(count, 1)) / 2))
 
 
-def _row(feature: Feature, before: float, after: float, half: float, mandatory: bool) -> BalanceRow:
+def balance_row(
+    covariate: str, title: str, *, before: float, after: float, half: float, mandatory: bool
+) -> BalanceRow:
+    """Returns how alike the groups are on one feature; the interval after weighting reaches ``half`` to either side."""
     return BalanceRow(
-        covariate=feature.name, title=feature.title, smd_before=before, smd_after=after, low=after - half,
-        high=after + half, state=balance_state(after, half), mandatory=mandatory,
+        covariate=covariate, title=title, smd_before=before, smd_after=after, low=after - half, high=after + half,
+        state=balance_state(after, half), mandatory=mandatory,
     )  # fmt: skip
 
 
@@ -190,9 +194,11 @@ def clipping(findings: Findings) -> Check | None:
     known = [clip.cut for clip in findings.clips if clip.cut is not None]
     if not known:
         return None
+    low, high = max(known, key=lambda cut: cut[1])
     return Check(
-        name="clipping", title="Share of surprises that were cut", state="informational", value=round(max(known), 3),
-        rule="at most this share of comparators' residuals is beyond the clip, for the outcome where it is largest",
+        name="clipping", title="Share of surprises that were cut", state="informational", value=round(high, 3),
+        rule=f"of comparators' residuals, {low:.1%} to {high:.1%} are beyond the clip, for the outcome where it may be "
+        "most; the larger is shown",
         meaning="What a person had beyond expectation is cut at the clip, so that nobody counts for too much. The more "
         "is cut, the more the estimate rests on the assumed shape of the effect.",
     )  # fmt: skip
@@ -269,13 +275,13 @@ def unrecorded(outcome: OutcomeEstimate) -> Check | None:
     """Returns how strong something unrecorded would have to be to explain an outcome's result away (its E-value)."""
     if outcome.e_value is None:
         return None
-    strength = f"{outcome.e_value.limit:.2g}"
+    strength = f"{outcome.e_value.limit:.2f}"
     meaning = (
         "The interval includes no effect already: there is nothing to explain away."
         if outcome.e_value.limit == 1
-        else "Something unrecorded could explain the whole difference only if it made both being helped and the outcome "
-        f"more likely (or less) by a factor of {outcome.e_value.estimate:.2g}; a factor of {strength} would be enough "
-        "to bring the interval to no effect."
+        else "Something unrecorded could explain the whole difference only if it made both being helped and the "
+        f"outcome more likely (or less) by a factor of {outcome.e_value.estimate:.2f}; a factor of {strength} would "
+        "be enough to bring the interval to no effect."
     )
     return Check(
         name=f"e_value.{outcome.name}", title=f"What could explain it away (E-value): {outcome.title}",

@@ -50,7 +50,7 @@ def start(outcome: Outcome, levels: NoisySum, profile: Profile) -> OutcomeModel:
     """Returns the model with the overall level alone, and no slopes."""
     count = len(profile.comparators.mean)
     if outcome.kind == "number":
-        level, spread = _located(levels.values)
+        level, spread = _located(levels)
         clip, slope = min(FAR_OUT * spread, 1.0), _AMOUNT_PRIOR * spread / (level * (1 - level))
     else:
         level = 0.5 + float(levels.values[0]) / profile.comparators.n
@@ -61,14 +61,22 @@ def start(outcome: Outcome, levels: NoisySum, profile: Profile) -> OutcomeModel:
     return OutcomeModel(beta, np.diag([1.0, *[slope**2] * count]), clip, spread)
 
 
-def _located(histogram: Array) -> tuple[float, float]:
-    """Returns the middle of a noisy histogram on [0, 1], and its spread: half of the middle 70 %, about one sd."""
-    share = np.cumsum(np.maximum(histogram, 0.0))
+def _located(levels: NoisySum) -> tuple[float, float]:
+    """Returns the middle of a noisy histogram on [0, 1], and its spread: half of the middle 70 %, about one sd.
+
+    Where the middle 70 % lie in one or two bins, as of changes that most people do not have, the spread is the standard
+    deviation of what stands out of the noise.
+    """
+    share = np.cumsum(np.maximum(levels.values, 0.0))
     share = share / max(float(share[-1]), 1.0)
     edges = np.linspace(0, 1, LEVEL_BINS + 1)
     low, middle, high = np.interp([0.15, 0.5, 0.85], [0.0, *share], edges)
-    spread = max((high - low) / 2, 0.5 / LEVEL_BINS)
-    return float(np.clip(middle, 0.02, 0.98)), float(spread)
+    spread = float(high - low) / 2
+    if spread < 1 / LEVEL_BINS:
+        clear = np.where(levels.values > 3 * np.sqrt(levels.noise), levels.values, 0.0)
+        square = (edges[:-1] + 0.5 / LEVEL_BINS - middle) ** 2
+        spread = max(spread, float(np.sqrt(clear @ square / max(float(clear.sum()), 1.0))), 0.5 / LEVEL_BINS)
+    return float(np.clip(middle, 0.02, 0.98)), spread
 
 
 def plain_curvature(model: OutcomeModel, profile: Profile) -> NoisySum:

@@ -9,7 +9,11 @@ from scipy.special import ndtr
 
 from cohortium_coordinator.combine import diagnostics
 from cohortium_coordinator.combine.diagnostics import Findings
+from cohortium_coordinator.combine.e_value import with_e_values
 from cohortium_coordinator.combine.estimate import Z95, Effect
+from cohortium_coordinator.combine.further_statement import estimand, further_estimates, limits
+from cohortium_coordinator.combine.multiple import adjusted
+from cohortium_coordinator.combine.ratio_statement import falsified, rate_ratios, ratio_estimates
 from cohortium_coordinator.combine.residual_clip import ResidualClip
 from cohortium_coordinator.result import (
     Attrition,
@@ -19,6 +23,7 @@ from cohortium_coordinator.result import (
     OutcomeEstimate,
     PrivacyStatement,
     ProfileRow,
+    RateRatio,
     Release,
     StudyResult,
 )
@@ -43,17 +48,21 @@ def study_result(
 ) -> StudyResult:
     """Returns the result that the report shows."""
     rows = diagnostics.balance(plan, findings)
+    pairs = zip(plan.outcomes, findings.effects, findings.clips, rate_ratios(plan, findings), strict=True)
+    outcomes = with_e_values(adjusted([_outcome(plan, findings, *pair) for pair in pairs]), findings.spreads)
     checks = tuple(filter(None, (
         diagnostics.enough_people(plan, findings), diagnostics.alike(rows), diagnostics.overlap(findings),
-        diagnostics.noise_share(findings), diagnostics.effect_shape(findings), diagnostics.same_nodes(findings),
+        diagnostics.noise_share(findings), diagnostics.effect_shape(findings), diagnostics.clipping(findings),
+        diagnostics.same_nodes(findings), *diagnostics.holders_agree(plan, findings),
+        *diagnostics.analyses_agree(plan, findings), *falsified(plan, findings),
+        *(diagnostics.unrecorded(outcome) for outcome in outcomes if outcome.primary),
     )))  # fmt: skip
     reason = _not_published_because(plan, checks)
-    pairs = zip(plan.outcomes, findings.effects, findings.clips, strict=True)
     return StudyResult(
         study=plan.study, title=plan.title, question=plan.question, created=created, plan_digest=plan_digest(plan),
-        nodes=nodes, method=plan.analysis.method, comparison=plan.analysis.comparison, estimand=_estimand(nodes),
-        published=reason is None, not_published_because=reason,
-        outcomes=tuple(_outcome(plan, findings, *pair) for pair in pairs),
+        nodes=nodes, method=plan.analysis.method, comparison=plan.analysis.comparison,
+        estimand=estimand(plan, nodes, findings.alone), published=reason is None, not_published_because=reason,
+        outcomes=outcomes, ratios=ratio_estimates(plan, findings), further=further_estimates(findings),
         balance=rows, profile=_profile(plan, findings), attrition=_attrition(plan, findings), checks=checks,
         privacy=_privacy(plan, schedule, bounds_from_data), heterogeneity=findings.heterogeneity, truth=truth,
     )  # fmt: skip
@@ -68,18 +77,10 @@ def _not_published_because(plan: Plan, checks: tuple[Check, ...]) -> str | None:
     return None
 
 
-def _estimand(nodes: tuple[NodeStatus, ...]) -> str:
-    answered = sum(node.status == "answered" for node in nodes)
-    return (
-        "The average effect on the people helped who could be analysed (ATT), on outcomes counted for each person "
-        f"up to a limit, compared with weighted people of {answered} data holder{'s' * (answered != 1)} "
-        "who were not helped."
-    )
-
-
-def _outcome(plan: Plan, findings: Findings, outcome: Outcome, effect: Effect, clip: ResidualClip) -> OutcomeEstimate:
-    size = outcome.clip - outcome.low
-    low, high = (size * min(max(end, -1.0), 1.0) for end in (effect.low, effect.high))
+def _outcome(
+    plan: Plan, findings: Findings, outcome: Outcome, effect: Effect, clip: ResidualClip, rate_ratio: RateRatio | None
+) -> OutcomeEstimate:
+    size, (low, high) = outcome.clip - outcome.low, limits(outcome, effect)
     significant = low > 0 or high < 0
     comparison = outcome.low + size * effect.comparison
     se = math.sqrt(effect.variance)
@@ -92,6 +93,7 @@ def _outcome(plan: Plan, findings: Findings, outcome: Outcome, effect: Effect, c
         noise_share=min(effect.noise / effect.variance, 1.0), pass_through=clip.pass_through,
         residual_clip=size * clip.clip, clipped_share=None,
         people_needed=None if significant else _people_needed(effect, findings.second.n),
+        expected=outcome.expected, rate_ratio=rate_ratio,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cohortium_coordinator.report import disclosure
+from cohortium_coordinator.report import disclosure, strips
 from cohortium_coordinator.result import (
     AttritionStep,
     Heterogeneity,
@@ -19,6 +19,8 @@ from cohortium_coordinator.result import (
     NodesCombined,
     OutcomeEstimate,
     PooledEffect,
+    RateRatio,
+    RatioEstimate,
     StudyResult,
 )
 from cohortium_protocols.errors import InputError, StorageError
@@ -44,6 +46,8 @@ OUTCOME_MEASURES = (
     "noise_share",
     "pass_through",
     "clipped_share",
+    "p_value_holm",
+    "expected",
 )
 PRIVACY_MEASURES = (
     "noise",
@@ -118,6 +122,9 @@ def _rows(result: StudyResult) -> Iterator[Row]:
     section = "outcomes" if result.published else "outcomes, not published"
     for outcome in result.outcomes:
         yield from _outcome(section, outcome)
+    yield from _further(result, section.replace("outcomes", "further analyses"))
+    for ratio in result.ratios:
+        yield from _ratio(section.replace("outcomes", "ratios"), ratio, _means_shown(result))
     for name, true in (result.truth or {}).items():
         yield ("truth of the simulation", name, "effect", true, None, None, "per person")
     units = {outcome.name: f"{outcome.unit} per person" for outcome in result.outcomes}
@@ -151,6 +158,43 @@ def _outcome(section: str, outcome: OutcomeEstimate) -> Iterator[Row]:
     for measure in OUTCOME_MEASURES:
         yield (section, outcome.name, measure, getattr(outcome, measure), None, None, "")
     yield (section, outcome.name, "people_needed", outcome.people_needed, None, None, "people")
+    yield (section, outcome.name, "rate_ratio", *_interval(outcome.rate_ratio), "")
+    for measure in ("estimate", "limit") if outcome.e_value else ():
+        yield (section, outcome.name, f"e_value_{measure}", getattr(outcome.e_value, measure), None, None, "")
+
+
+def _further(result: StudyResult, section: str) -> Iterator[Row]:
+    for each in result.further:
+        unit = f"{strips.outcome_of(result, each.outcome).unit} per person"
+        name = "/".join(filter(None, (each.outcome, each.key, each.group)))
+        yield (section, name, "analysis", each.title, None, None, "")
+        yield (section, name, "n_treated", disclosure.figure(each.n_treated, "people"), None, None, "people")
+        found = strips.shown(each.effect, each.n_treated)
+        if isinstance(found, str):
+            yield (section, name, "effect", disclosure.SUPPRESSED if each.effect else found, None, None, unit)
+            continue
+        yield from _effect(section, name, "effect", found, unit)
+        yield (section, name, "noise_share", each.noise_share, None, None, "")
+        for group in each.alone:
+            yield (section, name, "nobody comparable", group, None, None, "")
+
+
+def _means_shown(result: StudyResult) -> bool:
+    return all(disclosure.mean_may_be_shown(outcome.n_treated) for outcome in result.outcomes)
+
+
+def _ratio(section: str, ratio: RatioEstimate, shown: bool) -> Iterator[Row]:
+    unit, effect = f"{ratio.unit}, per {ratio.per:g}", ratio.effect
+    yield (section, ratio.name, "difference", *_interval(effect), unit)
+    if effect:
+        yield (section, ratio.name, "treated", effect.treated if shown else disclosure.SUPPRESSED, None, None, unit)
+        yield (section, ratio.name, "comparison", effect.comparison, None, None, unit)
+        yield (section, ratio.name, "significant", effect.significant, None, None, "")
+        yield (section, ratio.name, "rate_ratio", *_interval(effect.rate_ratio), "")
+
+
+def _interval(found: PooledEffect | RateRatio | None) -> tuple[Figure, Figure, Figure]:
+    return (found.estimate, found.low, found.high) if found else (None, None, None)
 
 
 def _heterogeneity(section: str, block: Heterogeneity, unit: str) -> Iterator[Row]:

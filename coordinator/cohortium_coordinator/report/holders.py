@@ -6,52 +6,20 @@ stays the result: these show whether it holds everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from cohortium_coordinator.report import disclosure, text
-from cohortium_coordinator.report.figures import Tick, hoped_side, place, round_up, symmetric_ticks
-from cohortium_coordinator.report.scale import decimals, number, scale_of, significant_figures
+from cohortium_coordinator.report import disclosure, strips, text
+from cohortium_coordinator.report.scale import scale_of, significant_figures
+from cohortium_coordinator.report.strips import Line, Strips, interval, outcome_of
 from cohortium_coordinator.report.tables import Cell, Table
 from cohortium_coordinator.result import (
     Heterogeneity,
-    Limits,
     NodeEstimate,
     OutcomeEstimate,
-    PooledEffect,
     StudyResult,
 )
 
 SAME_EVERYWHERE = "Same effect everywhere"
 EFFECTS_DIFFER = "Effects may differ"
 ANOTHER = "Another data holder"
-
-
-@dataclass(frozen=True)
-class HolderRow:
-    """One line of the figure: a data holder, or all of them; without places where nothing may be drawn."""
-
-    title: str
-    words: str
-    description: str
-    verdict: text.Verdict
-    low: float | None
-    high: float | None
-    estimate: float | None
-    together: bool
-
-
-@dataclass(frozen=True)
-class HolderPlot:
-    """One outcome: all rows share an axis, on which the national estimate is marked."""
-
-    title: str
-    unit: str
-    rows: tuple[HolderRow, ...]
-    ticks: tuple[Tick, ...]
-    national: float
-    left: str
-    right: str
-    better_side: str
 
 
 def why_none(result: StudyResult) -> str:
@@ -73,75 +41,24 @@ def shown(result: StudyResult) -> tuple[Heterogeneity, ...]:
     return tuple(block for block in blocks if block.outcome in wanted and block.compared_with == "all data holders")
 
 
-def plot(result: StudyResult, block: Heterogeneity) -> HolderPlot:
+def plot(result: StudyResult, block: Heterogeneity) -> Strips:
     """The forest plot of one outcome."""
-    outcome = _outcome(result, block.outcome)
-    scale, together = scale_of(outcome), block.combined
-    spans: list[PooledEffect | Limits] = [node.effect for node in block.nodes if node.effect and _may_be_shown(node)]
+    together = block.combined
+    lines = [Line(node.node, strips.shown(node.effect, node.n_treated)) for node in block.nodes]
     if together:
-        spans += [together.random, *([together.prediction] if together.prediction else [])]
-    reach = max([abs(outcome.estimate), *(abs(end) for span in spans for end in (span.low, span.high))])
-    limit = round_up(1.05 * reach * scale.factor)
-    rows = [_node_row(outcome, node, limit) for node in block.nodes]
-    if together:
-        rows.append(_row(outcome, f"All together: {EFFECTS_DIFFER.lower()}", together.random, limit, together=True))
+        lines.append(Line(f"All together: {EFFECTS_DIFFER.lower()}", together.random, leading=True))
     if together and together.prediction:
-        rows.append(_row(outcome, f"{ANOTHER}, predicted", together.prediction, limit, together=True))
-    return HolderPlot(
-        title=outcome.title, unit=scale.amount, rows=tuple(rows), ticks=symmetric_ticks(limit),
-        national=place(scale.factor * outcome.estimate, limit), better_side=outcome.better,
-        left=hoped_side(scale.less, outcome.better == "lower", outcome.better),
-        right=hoped_side(scale.more, outcome.better == "higher", outcome.better),
-    )  # fmt: skip
-
-
-def _outcome(result: StudyResult, name: str) -> OutcomeEstimate:
-    return next(outcome for outcome in result.outcomes if outcome.name == name)
+        lines.append(Line(f"{ANOTHER}, predicted", together.prediction, leading=True))
+    return strips.strips(outcome_of(result, block.outcome), lines)
 
 
 def _may_be_shown(node: NodeEstimate) -> bool:
     return disclosure.mean_may_be_shown(node.n_treated)
 
 
-def _node_row(outcome: OutcomeEstimate, node: NodeEstimate, limit: float) -> HolderRow:
-    if node.effect and _may_be_shown(node):
-        return _row(outcome, node.node, node.effect, limit, together=False)
-    words = "Suppressed" if node.effect else disclosure.TOO_FEW
-    nothing = text.Verdict("unclear", "?", words.capitalize())
-    return HolderRow(node.node, words, f"{words.capitalize()}.", nothing, None, None, None, together=False)
-
-
-def _row(
-    outcome: OutcomeEstimate, title: str, span: PooledEffect | Limits, limit: float, *, together: bool
-) -> HolderRow:
-    like = _like(outcome, span)
-    scale, verdict = scale_of(outcome), text.verdict(like)
-    mean = scale.factor * span.estimate if isinstance(span, PooledEffect) else None
-    return HolderRow(
-        title=title, words=text.span(like), description=f"{text.impact(like)} {verdict.words}.", verdict=verdict,
-        low=place(scale.factor * span.low, limit), high=place(scale.factor * span.high, limit),
-        estimate=None if mean is None else place(mean, limit), together=together,
-    )  # fmt: skip
-
-
-def _like(outcome: OutcomeEstimate, span: PooledEffect | Limits) -> OutcomeEstimate:
-    """The outcome with another interval, to be said in the same words."""
-    change = {"low": span.low, "high": span.high, "significant": span.low > 0 or span.high < 0}
-    return outcome.model_copy(update=change)
-
-
-def _interval(outcome: OutcomeEstimate, span: PooledEffect | Limits | None) -> str:
-    if span is None:
-        return ""
-    factor = scale_of(outcome).factor
-    low, high = factor * span.low, factor * span.high
-    places = decimals(low, high)
-    return f"{number(low, places)} to {number(high, places)}"
-
-
 def nodes(result: StudyResult, block: Heterogeneity) -> Table:
     """Every data holder's estimate of one outcome, against both groups of comparators, and all without it."""
-    outcome = _outcome(result, block.outcome)
+    outcome = outcome_of(result, block.outcome)
     own = next((b for b in result.heterogeneity or () if b.outcome == block.outcome and b is not block), None)
     beside = {node.node: node for node in own.nodes} if own else {}
     return Table(
@@ -156,7 +73,7 @@ def nodes(result: StudyResult, block: Heterogeneity) -> Table:
 
 def _node_cells(outcome: OutcomeEstimate, node: NodeEstimate, own: NodeEstimate | None) -> tuple[Cell, ...]:
     spans = (_estimate(outcome, node), _estimate(outcome, own) if own else "")
-    without = _interval(outcome, node.without) if _may_be_shown(node) else disclosure.SUPPRESSED
+    without = interval(outcome, node.without) if _may_be_shown(node) else disclosure.SUPPRESSED
     cells = (disclosure.count(node.n_treated), *spans, without)
     return (Cell(node.node), *(Cell(cell, numeric=True) for cell in cells))
 
@@ -164,7 +81,7 @@ def _node_cells(outcome: OutcomeEstimate, node: NodeEstimate, own: NodeEstimate 
 def _estimate(outcome: OutcomeEstimate, node: NodeEstimate) -> str:
     if node.effect is None:
         return disclosure.TOO_FEW
-    return _interval(outcome, node.effect) if _may_be_shown(node) else disclosure.SUPPRESSED
+    return interval(outcome, node.effect) if _may_be_shown(node) else disclosure.SUPPRESSED
 
 
 AGREEMENT_COLUMNS = (
@@ -186,7 +103,7 @@ def agreement(result: StudyResult) -> Table:
         "agreement",
         "Do data holders agree? Their estimates put together as separate studies (95% intervals)",
         AGREEMENT_COLUMNS,
-        tuple(_agreement(_outcome(result, block.outcome), block) for block in result.heterogeneity or ()),
+        tuple(_agreement(outcome_of(result, block.outcome), block) for block in result.heterogeneity or ()),
         "I²: share of the variation between estimates that is neither chance nor noise. tau²: variance of the effect "
         "between data holders (Paule-Mandel). A small p-value says that effects differ; a large one does not say that "
         "they are the same. Another data holder: where its effect is expected; it takes three estimates.",
@@ -201,4 +118,4 @@ def _agreement(outcome: OutcomeEstimate, block: Heterogeneity) -> tuple[Cell, ..
     spans = (found.fixed, found.random, found.dersimonian_laird, found.prediction)
     tau2 = significant_figures(scale_of(outcome).factor ** 2 * found.tau2)
     figures = (f"{100 * found.i2:.0f}%", tau2, text.p_value(found.q_p_value))
-    return (*head, *(Cell(cell, numeric=True) for cell in (*(_interval(outcome, span) for span in spans), *figures)))
+    return (*head, *(Cell(cell, numeric=True) for cell in (*(interval(outcome, span) for span in spans), *figures)))
