@@ -25,9 +25,6 @@ cohortium plan show plan.yaml      # what would leave each node, in exact number
 cohortium plan schema              # the JSON Schema behind this page, for editors
 ```
 
-This version runs `method: doubly_robust` and `comparison: national`. Other values belong to the format and are
-refused as not supported yet; so are `exact` and `sensitivity`.
-
 From 3 nodes up, `aggregation` is `secure` unless the plan says `local`. A secure sum needs more nodes than twice
 `tolerate_lost_nodes` plus `assume_colluding_nodes`; `plan check` says what to change.
 

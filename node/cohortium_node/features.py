@@ -6,7 +6,7 @@ People are rows; memory runs down the columns, so that a block of people is work
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from cohortium_protocols.estimates import Estimate, estimates
 from cohortium_protocols.features import MODEL_NORM, PROFILE_NORM, Feature, features, radius
 from cohortium_protocols.grouped import Grouping, grouping, is_grouped, weighted
 from cohortium_protocols.plan import Covariate, Outcome, Plan, Ratio
+from cohortium_protocols.plan_analysis import Approach
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,11 @@ class Side:
     def part(self, some: slice) -> Side:
         """Returns the people at those positions, without copying them."""
         return Side(self.u[some], self.y[some], {name: codes[some] for name, codes in self.codes.items()})
+
+    def chosen(self, places: NDArray[np.int64]) -> Side:
+        """Returns the people at those positions, as often as each is named; columns stay columns in memory."""
+        codes = {name: codes[places] for name, codes in self.codes.items()}
+        return Side(np.asfortranarray(self.u[places]), np.asfortranarray(self.y[places]), codes)
 
     @cached_property
     def model(self) -> Array:
@@ -82,16 +88,30 @@ class Form:
 
 
 @dataclass(frozen=True)
+class Pairing:
+    """How one of the plan's estimates matches people.
+
+    Attributes:
+        approach: the score, the ratio, and whether the outcome model is taken off.
+        exact: categories in which the two people of a pair agree.
+    """
+
+    approach: Approach
+    exact: tuple[Covariate, ...]
+
+
+@dataclass(frozen=True)
 class StudyArrays:
     """All that the statistics of one study see at one node.
 
     Attributes:
-        treated: the people helped.
-        comparators: the people not helped.
+        treated: the people helped, in the order of the table.
+        comparators: the people not helped, likewise.
         exits: (m,) position in ``EXIT_STEPS`` for each person of the cohort who was found here.
         outcomes: the plan's outcomes, which say what y's columns are.
         ratios: the plan's ratios of them.
         forms: an estimate's key -> its groups.
+        pairings: an estimate's key -> how it matches people.
     """
 
     treated: Side
@@ -100,6 +120,7 @@ class StudyArrays:
     outcomes: tuple[Outcome, ...]
     ratios: tuple[Ratio, ...] = ()
     forms: Mapping[str, Form] = field(default_factory=dict)
+    pairings: Mapping[str, Pairing] = field(default_factory=dict)
 
     @property
     def longest(self) -> int:
@@ -110,8 +131,11 @@ class StudyArrays:
         """Yields everybody once, at most so many people of each list at a time; a list may end before the others."""
         for start in range(0, self.longest, people):
             some = slice(start, start + people)
-            sides = self.treated.part(some), self.comparators.part(some)
-            yield StudyArrays(*sides, self.exits[some], self.outcomes, self.ratios, self.forms)
+            yield self.of(self.treated.part(some), self.comparators.part(some), self.exits[some])
+
+    def of(self, treated: Side, comparators: Side, exits: NDArray[np.int64]) -> StudyArrays:
+        """Returns these people of the same study and node."""
+        return replace(self, treated=treated, comparators=comparators, exits=exits)
 
 
 def study_arrays(plan: Plan, table: AnalysisTable, node: str = "") -> StudyArrays:
@@ -127,7 +151,12 @@ def study_arrays(plan: Plan, table: AnalysisTable, node: str = "") -> StudyArray
     """
     treated, comparators = (_side(plan, table, chosen) for chosen in (table.treated, ~table.treated))
     forms = {each.key: _form(plan, each, node) for each in estimates(plan) if is_grouped(each)}
-    return StudyArrays(treated, comparators, table.exits, plan.outcomes, plan.ratios, forms)
+    pairings = {
+        each.key: Pairing(each.approach, grouping(plan, each).exact)
+        for each in estimates(plan)
+        if each.approach.method == "matched_pairs"
+    }
+    return StudyArrays(treated, comparators, table.exits, plan.outcomes, plan.ratios, forms, pairings)
 
 
 def clip_rows(rows: Array, norm: float, grid: float = 1.0, out: Array | None = None) -> Array:
@@ -149,10 +178,14 @@ def clip_rows(rows: Array, norm: float, grid: float = 1.0, out: Array | None = N
 def clip_factors(rows: Array, norm: float) -> Array:
     """Returns what shortens each longer row to the L2 norm ``norm``, in (0, 1], shape (n,).
 
-    Not above 0 for a row that holds something which is not a number, or whose square is too large for one.
+    Not above 0 for a row that holds something which is not a number, or whose square is too large for one. Added up
+    column by column, so that a row's last digit is the same whoever else is there.
     """
-    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    return np.asarray(norm / np.maximum(length, norm), dtype=np.float64)
+    square = np.zeros(len(rows))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for column in rows.T:
+            square += column * column
+        return np.asarray(norm / np.maximum(np.sqrt(square), norm), dtype=np.float64)
 
 
 def _side(plan: Plan, table: AnalysisTable, chosen: NDArray[np.bool_]) -> Side:

@@ -3,12 +3,13 @@
 Learn what can be learnt from comparators first; ask the treated for as little as possible (statistics.md). Rounds:
 
 1. ``profile``: how many, and what kind of people, on each side.
-2. ``model_1``, ``model_2``: Newton steps of an outcome model (fractional logit) on comparators; beside them, in these
+2. ``model_1``, ``model_2``: Newton steps of an outcome model (``links``) on comparators; beside them, in these
    and the later steps, how the weighted comparators look, to improve the weights.
 3. ``residuals``: how much of an effect survives clipping the residuals, on comparators. From here on residuals are
    clipped, in the model as in the estimate (not for measured amounts, whose residuals are clipped far out throughout).
 4. ``model_3``, ``model_4``: Newton steps with clipped residuals.
-5. ``recalibration``: what clipped residuals average to at every level of expectation, on comparators (likewise).
+5. ``recalibration``: what clipped residuals average to at every level of expectation, and how much of an effect is seen
+   among people who expect as much as those helped, on comparators (likewise).
 6. ``outcome``: residual sums of both sides, and an independent second profile to judge balance by.
 
 Each block has its own account of the whole budget; the shares below add up to one for each.
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from cohortium_protocols.attrition import EXIT_STEPS
 from cohortium_protocols.estimates import Estimate
 from cohortium_protocols.features import MODEL_NORM, PROFILE_NORM, features, radius
+from cohortium_protocols.links import link
 from cohortium_protocols.plan import Outcome, Plan
 from cohortium_protocols.privacy.split import best_shares
 from cohortium_protocols.statistics import Parameter, RoundSpec, VectorSpec
@@ -41,13 +43,15 @@ CLIPS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
 """Residual clips to choose from, as shares of the outcome's range."""
 KNOTS = 16
 """Levels of expectation at which clipped residuals are made to average zero."""
+LEVELS = 5
+"""Levels of expectation, about as many people helped in each, at which the share of an effect seen is told apart."""
 LEVEL_BINS = 24
 """Bins of the histogram that tells where a measured amount lies in its range."""
 
 TREATED_SHARES = {"treated_profile": 0.11, "attrition": 0.02, "treated_balance": 0.08, "treated_outcome": 0.79}
 COMPARATOR_SHARES = {
     "comparator_profile": 0.07, "comparator_levels": 0.03, "comparator_moments": 0.08, "score": 0.28, "curvature": 0.06,
-    "weighted_profile": 0.05, "weighted_moments": 0.05, "pass_through": 0.06, "residual_means": 0.07,
+    "weighted_profile": 0.05, "weighted_moments": 0.05, "pass_through": 0.03, "residual_means": 0.05, "seen": 0.05,
     "comparator_weights": 0.05, "comparator_outcome": 0.20,
 }  # fmt: skip
 
@@ -57,6 +61,7 @@ _PEOPLE_AND_FEATURES = "people; features in public standard deviations"
 _WEIGHTED_FEATURES = "weights of people; features in public standard deviations"
 _FEATURES_SQUARED = "products of features in public standard deviations"
 _RANGES = "ranges of the outcome"
+_FOR_CLIPPING = ("pass_through", "residual_means", "seen")
 
 LONG_TAIL = 1.4
 """The last round's budget of an outcome in days, over that of another: its range is longest over its spread."""
@@ -66,16 +71,23 @@ RATIO_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Budget:
-    """The mu squared of each block's account, handed out by share; nothing when the plan runs without noise."""
+    """The mu squared of each block's account, handed out by share; nothing when the plan runs without noise.
+
+    Attributes:
+        treated, comparator: each block's.
+        clipped: whether any outcome's residuals are clipped; where none are, what that costs goes to the others.
+    """
 
     treated: float
     comparator: float
+    clipped: bool = True
 
     def of(self, vector: str, part: float = 1.0) -> float:
         """Returns a part of a vector's share."""
         if vector in TREATED_SHARES:
             return self.treated * part * TREATED_SHARES[vector]
-        return self.comparator * part * COMPARATOR_SHARES[vector]
+        spared = 0.0 if self.clipped else math.fsum(COMPARATOR_SHARES[name] for name in _FOR_CLIPPING)
+        return self.comparator * part * COMPARATOR_SHARES[vector] / (1 - spared)
 
 
 def learning(plan: Plan, budget: Budget) -> tuple[RoundSpec, ...]:
@@ -134,9 +146,11 @@ def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], bu
             f"residual clips times {_FEATURES}", "outcome model",
             "residual clipped and scaled to [-1, 1], times (1; features)"))  # fmt: skip
         if curved:
+            steepest = math.sqrt(link(outcome.kind).steepest)
             vectors.append(VectorSpec(
-                f"curvature.{outcome.name}", "comparator", labels, norm / 2, budget.of("curvature", part),
-                _FEATURES_SQUARED, "outcome model", "sqrt(m (1 - m)) <= 1/2, times (1; features)", "gram"))  # fmt: skip
+                f"curvature.{outcome.name}", "comparator", labels, norm * steepest, budget.of("curvature", part),
+                _FEATURES_SQUARED, "outcome model",
+                f"square root of the slope of m, at most {steepest:.3g}, times (1; features)", "gram"))  # fmt: skip
     part, norm = 1 / len(MODEL_ROUNDS), radius(len(names), PROFILE_NORM)
     vectors += [
         VectorSpec("weighted_profile", "comparator", ("weight", *names), math.hypot(1.0, norm),
@@ -164,10 +178,10 @@ def effects(outcome: Outcome) -> tuple[str, ...]:
     """Returns the shapes of effect that an outcome's pass-through is worked out for.
 
     None for a measured amount: no shape can be taken for granted there, so its residuals are clipped far out. None
-    for time observed, of which all is kept: what shortens it is rare and large.
+    for yes or no, and for time observed, of which all is kept: a clip would cut off the one event that there is.
     """
-    shapes = {"count": ("fewer", "scaled"), "binary": ("fewer", "more"), "days": ("none", "scaled")}
-    return shapes.get(outcome.kind, ("shifted",) if outcome.kind == "share" else ())
+    shapes = {"count": ("fewer", "scaled"), "days": ("none", "scaled"), "share": ("shifted",)}
+    return shapes.get(outcome.kind, ())
 
 
 def _residuals(
@@ -180,17 +194,27 @@ def _residuals(
 def _recalibration(
     shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: Budget
 ) -> RoundSpec:
-    vectors = tuple(_residual_means(outcome, budget.of("residual_means", 1 / len(shaped))) for outcome in shaped)
-    return RoundSpec("recalibration", vectors, _residual_parameters(outcomes, names)[:3])
+    vectors = [_residual_means(outcome, budget.of("residual_means", 1 / len(shaped))) for outcome in shaped]
+    vectors += [_seen(outcome, budget.of("seen", 1 / len(shaped))) for outcome in shaped]
+    levels = Parameter("levels", (len(outcomes), LEVELS - 1), -500.0, 500.0)
+    return RoundSpec("recalibration", tuple(vectors), (*_residual_parameters(outcomes, names)[:3], levels))
 
 
 def _pass_through(outcome: Outcome, budget: float) -> VectorSpec:
-    # "fewer" needs y = 1 and "more" needs y = 0, so that one person of a yes/no outcome fills one of them only
-    columns = (1 if outcome.kind == "binary" else len(effects(outcome))) * (len(CLIPS) + 1)
+    columns = len(effects(outcome)) * (len(CLIPS) + 1)
     bound = math.sqrt(columns + math.fsum(clip**4 for clip in CLIPS))
     return VectorSpec(f"pass_through.{outcome.name}", "comparator", pass_through_labels(outcome), bound, budget,
                       _RANGES, "residual clip, share of an effect seen, share cut",
                       "effects in [0, 1], squares of clipped residuals in [0, clip^2]")  # fmt: skip
+
+
+def _seen(outcome: Outcome, budget: float) -> VectorSpec:
+    shapes = effects(outcome)
+    whats = ("people", *(f"{effect} seen" for effect in shapes), *shapes)
+    labels = tuple(f"{what}, level {level + 1}" for level in range(LEVELS) for what in whats)
+    return VectorSpec(f"seen.{outcome.name}", "comparator", labels, math.sqrt(1 + 2 * len(shapes)), budget,
+                      f"people; {_RANGES}", "share of an effect seen",
+                      "one-hot by expectation, times (1, effects in [0, 1])")  # fmt: skip
 
 
 def _residual_means(outcome: Outcome, budget: float) -> VectorSpec:

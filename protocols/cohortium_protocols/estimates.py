@@ -7,9 +7,10 @@ round, named ``family@key.outcome``, and its own share of the budget.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cohortium_protocols.plan import Plan
+from cohortium_protocols.plan import Outcome, Plan
 from cohortium_protocols.plan_analysis import Approach
 
 METHOD_TITLES = {
@@ -57,6 +58,11 @@ def estimates(plan: Plan) -> tuple[Estimate, ...]:
     apart = [Estimate(f"g{place}", Approach(), each.share, each.by) for place, each in enumerate(analysis.subgroups, 1)]
     rest = 1 - math.fsum(each.share for each in [*further, *apart])
     return (Estimate("", analysis, rest), *further, *apart)
+
+
+def first_primary(outcomes: Iterable[Outcome]) -> int:
+    """Returns the position of the first primary outcome, whose groups or pairs balance is judged on."""
+    return next(place for place, outcome in enumerate(outcomes) if outcome.primary)
 
 
 def split_name(name: str) -> tuple[str, str, str]:

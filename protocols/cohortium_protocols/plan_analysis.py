@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from cohortium_protocols.plan_fault import broken
 from cohortium_protocols.plan_types import Frozen, Name, Number, Text, Whole, YesNo
 
 Method = Literal["doubly_robust", "matched_pairs", "strata"]
+METHODS: tuple[Method, ...] = get_args(Method)
 Comparison = Literal["national", "within_node"]
 Score = Literal["prognostic", "propensity", "both"]
 Share = Annotated[Number, Field(gt=0, lt=1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cohortium_protocols import doubly_robust, grouped, matched_pairs
-from cohortium_protocols.doubly_robust import COMPARATOR_SHARES, RATIO_SHARE, TREATED_SHARES, Budget
+from cohortium_protocols.doubly_robust import RATIO_SHARE, Budget, effects
 from cohortium_protocols.estimates import Estimate, estimates
 from cohortium_protocols.guarantee import times_one_node
 from cohortium_protocols.plan import Plan
@@ -29,10 +29,12 @@ def schedule(plan: Plan) -> Schedule:
     mu = mu_from_epsilon(plan.privacy.epsilon, plan.privacy.delta) if plan.privacy.noise else 0.0
     headline, *further = estimates(plan)
     main = mu * mu * headline.share
-    budget = Budget(main, main)
+    clipped = any(effects(outcome) for outcome in plan.outcomes)
+    budget = Budget(main, main, clipped)
     if headline.approach.method == "matched_pairs":
-        rest = TREATED_SHARES["treated_outcome"], COMPARATOR_SHARES["comparator_outcome"]
-        budget = Budget(*(main * (1 - _PAIRS) / (1 - share) for share in rest))
+        shares = (Budget(1.0, 1.0, clipped).of(vector) for vector in ("treated_outcome", "comparator_outcome"))
+        treated, comparators = (main * (1 - _PAIRS) / (1 - share) for share in shares)
+        budget = Budget(treated, comparators, clipped)
     vectors = [*doubly_robust.groups(plan, budget), *_headline(plan, headline, main, budget)]
     for estimate in further:
         vectors += _vectors(plan, estimate, mu * mu * estimate.share, mu * mu * estimate.share)

@@ -3,10 +3,12 @@
 A *vector* is a sum over people. Each person contributes one row, which the node clips to the declared L2 bound, rounds
 to the declared grid and only then adds up, so that adding or removing one person moves the integer vector by at most
 ``d2`` grid steps, whatever the data hold. A *Gram* vector is the upper triangle of the sum of the rows' outer products.
+A *matched* vector sums the rows of people who were chosen by looking at both sides: one person changes who is chosen,
+and so several rows (``matched_pairs``).
 
 Charges are in mu squared of Gaussian differential privacy (``privacy.accounting``). Treated people and comparators are
-different people, so a study costs the larger of its two blocks (parallel composition). A *matched* vector sums over
-people who were chosen by looking at both sides, so that it is charged to both.
+different people, so a study costs the larger of its two blocks (parallel composition). A matched vector is charged to
+both.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class VectorSpec:
         name: unique in its round; a dot separates a family from the outcome it is for.
         block: whose records it sums over.
         labels: one name a column of the rows.
-        bound: largest L2 norm of one person's row; of a matched vector, of the change that one person can make.
+        bound: largest L2 norm of a row.
         budget: mu squared set aside for it; 0 when the study runs without noise (simulations only).
         unit: what one step of its numbers is, before the grid.
         figures: what the report shows from it.
@@ -42,7 +44,7 @@ class VectorSpec:
         derivation: why the bound holds.
         over_nodes: how far one person can move the vectors of all nodes together, as a multiple of one node's vector;
             more than 1 when a person can be known to several nodes.
-        changed: how many people's rows one person can change, each of which is rounded; 1 unless people are matched.
+        changed: how many rows one person can change, their own included; 1 unless people are matched.
     """
 
     name: str
@@ -70,19 +72,19 @@ class VectorSpec:
     @cached_property
     def grid(self) -> float:
         """Grid steps a unit: a power of two, fine for sums, coarser where products are summed."""
-        return 2.0 ** math.floor((34 if self.rule == "sum" else 16.5) - math.log2(self.bound))
+        return 2.0 ** math.floor((34 if self.rule == "sum" else 16.5) - math.log2(self.changed * self.bound))
 
     @cached_property
     def d2(self) -> int:
         """Sensitivity in grid steps (squared steps for a Gram vector): the bound and the slack of rounding.
 
-        Rounding moves a row of d numbers by at most sqrt(d)/2.
+        Rounding moves a row of d numbers by at most sqrt(d)/2. Every row that one person changes counts.
 
         For a Gram vector the rows are rounded, not their products; the Frobenius norm of the outer product of a
         rounded row is the square of its norm.
         """
-        row = self.grid * self.bound + self.changed * math.sqrt(self.width) / 2
-        return math.ceil(row if self.rule == "sum" else row * row)
+        row = self.grid * self.bound + math.sqrt(self.width) / 2
+        return math.ceil(self.changed * (row if self.rule == "sum" else row * row))
 
     @property
     def reach(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from cohortium_coordinator.report import to_json, write_report
 from cohortium_coordinator.result import StudyResult
 from cohortium_protocols.errors import CohortiumError, UsageFault
+from cohortium_protocols.plan_analysis import METHODS
 from cohortium_protocols.plan_check import load_plan
 from cohortium_simulations.balance_cli import balance_rule
 from cohortium_simulations.checks_cli import attack, audit
@@ -145,7 +146,7 @@ Examples:
 @click.option("--delta", default=1e-6, show_default=True, type=click.FloatRange(0, 1e-4, min_open=True),
               help="Its delta.")
 @click.option("--method", default="doubly_robust", show_default=True, help="Method of analysis.",
-              type=click.Choice(["doubly_robust", "matched_pairs", "strata"]))
+              type=click.Choice(METHODS))
 @click.option("--seed", default=1, show_default=True,
               help="Decides how people are shared out; privacy noise has no seed.")
 @click.option("--json", "json_to", metavar="FILE|-", help="Write the whole result as JSON; - for standard output.")

@@ -26,6 +26,9 @@ PLAN = Plan.model_validate({
     "nodes": {"roster": ["one"], "deadline": "2199-01-01"},
 })  # fmt: skip
 """Small, so that a study takes milliseconds, and with a large epsilon, so that few studies show a fault."""
+_PAIRS = {"sensitivity": [{"method": "matched_pairs", "share": 0.1}]}
+WITH_PAIRS = Plan.model_validate(PLAN.model_dump(mode="json", by_alias=True) | {"analysis": _PAIRS})
+"""The same with matched pairs beside the headline."""
 
 WORST = (110.0, 1.0)
 """Age and outcome of the person who moves the vectors of ``PLAN`` most (a test looks at every corner)."""

@@ -1,6 +1,6 @@
 """One person more or less moves the matched sets by very little: enumerated in small worlds, and drawn in larger ones.
 
-``cohortium_protocols.matched_sensitivity`` states what is checked here. A world is a tuple of treated people in the
+``cohortium_protocols.matched_pairs`` states what is checked here. A world is a tuple of treated people in the
 order in which they are served and a tuple of comparators in the order of rank, so that every order is tried; every
 person of it is taken away once.
 """

@@ -5,54 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+from visits_study import exact_answers, parts, people, study
 
 from cohortium_coordinator.combine.analysis import Analysis
 from cohortium_coordinator.combine.found import Found
 from cohortium_coordinator.combine.learned import Learned
-from cohortium_coordinator.combine.sums import Answers, Separate
 from cohortium_node.features import study_arrays
 from cohortium_node.local.people import Part
-from cohortium_node.local.reduce import checked_parameters, reduce_round
-from cohortium_protocols.plan import Plan
+from cohortium_node.local.reduce import checked_parameters
 from cohortium_protocols.plan_analysis import Analysis as PlannedAnalysis
 from cohortium_simulations.federation import run_study
-from cohortium_simulations.table import Column, Question, TableStudy, table_study
-
-QUESTION = Question(
-    treated="helped", outcomes=[Column("visits", 0, 8)], covariates=[Column("age", 18, 110), Column("prior", 0, 10)],
-    categorical=["area"],
-)  # fmt: skip
-
-
-def people(count: int, seed: int, effect: float = 0.0) -> pd.DataFrame:
-    """People of three areas; in area c the help changes visits by ``effect`` more."""
-    rng = np.random.default_rng(seed)
-    age, prior = rng.integers(18, 95, count), rng.poisson(0.8, count)
-    area = rng.choice(["a", "b", "c"], count)
-    helped = rng.random(count) < 1 / (1 + np.exp(2.2 - 0.02 * (age - 50) - 0.4 * prior))
-    gain = helped * (0.5 + effect * (area == "c"))
-    visits = rng.poisson(np.exp(-1 + 0.4 * prior) + gain)
-    frame = {"helped": helped.astype(int), "age": age, "prior": prior, "area": area, "visits": visits}
-    return pd.DataFrame(frame).astype(str)
-
-
-def study(frame: pd.DataFrame, analysis: dict[str, Any], nodes: int = 3, epsilon: float | None = None,
-          split: str = "random", seed: int = 0) -> TableStudy:  # fmt: skip
-    ready = table_study(frame, QUESTION, source="people", nodes=nodes, split=split, epsilon=epsilon, delta=1e-6,
-                        method="doubly_robust", rng=np.random.default_rng(seed))  # fmt: skip
-    written = ready.plan.model_dump(mode="json", by_alias=True) | {"analysis": analysis}
-    return TableStudy(Plan.model_validate(written), ready.tables, ready.bounds_from_data)
-
-
-def exact_answers(ready: TableStudy) -> Answers:
-    analysis, answers = Analysis(ready.plan), {}
-    arrays = {name: study_arrays(ready.plan, table, name) for name, table in ready.tables.items()}
-    for spec in analysis.schedule.rounds:
-        asked = analysis.parameters(spec.name, answers)
-        answers[spec.name] = Separate({name: reduce_round(spec, asked, each) for name, each in arrays.items()})
-    return answers
+from cohortium_simulations.table import TableStudy
 
 
 def found(ready: TableStudy) -> list[Found]:
@@ -74,10 +38,6 @@ def test_many_nodes_say_what_one_says(analysis: dict[str, Any], nodes: int):
             assert getattr(mine, figure) == pytest.approx(getattr(pooled, figure), rel=1e-9, abs=1e-9), figure
     for mine, pooled in zip(many.balance, one.balance, strict=True):
         assert mine.smd_after == pytest.approx(pooled.smd_after, rel=1e-9, abs=1e-9)
-
-
-def parts(ready: TableStudy) -> tuple[Plan, Any]:
-    return ready.plan, ready.tables
 
 
 def test_the_effect_is_the_strata_s_differences_in_the_proportions_of_the_people_helped():

@@ -12,7 +12,7 @@ from cohortium_node.data.table import AnalysisTable
 from cohortium_node.features import study_arrays
 from cohortium_node.local.reduce import reduce_round
 from cohortium_protocols.plan import Plan
-from cohortium_protocols.schedules import schedule
+from cohortium_protocols.schedules import LAST, schedule
 from cohortium_protocols.statistics import RoundSpec, VectorSpec
 
 PLAN = Plan.model_validate({
@@ -36,6 +36,7 @@ PLAN = Plan.model_validate({
             {"method": "strata", "strata": 4, "exact": ["area"], "share": 0.1},
             {"method": "doubly_robust", "comparison": "within_node", "share": 0.1},
             {"method": "doubly_robust", "share": 0.1},
+            {"method": "matched_pairs", "ratio": 2, "score": "both", "exact": ["area"], "share": 0.1},
         ],
         "subgroups": [{"by": "area", "share": 0.1}],
     },
@@ -43,6 +44,11 @@ PLAN = Plan.model_validate({
     "nodes": {"roster": ["other", "one"], "deadline": "2099-01-01"},
 })  # fmt: skip
 SCHEDULE = schedule(PLAN)
+_WRITTEN = PLAN.model_dump(mode="json", by_alias=True) | {"ratios": []}
+PAIRS = Plan.model_validate(_WRITTEN | {"analysis": {"method": "matched_pairs", "adjusted": False}})
+"""The same study with a headline of matched pairs."""
+ROUNDS = (*SCHEDULE.rounds, schedule(PAIRS).round(LAST))
+"""Every round of the one plan, and what the other adds to it."""
 
 HELPED, COMPARATOR, LEFT = "helped", "comparator", "left"
 """What a person is to a study; one who left is in the cohort and not analysed."""
@@ -90,4 +96,4 @@ def distance(vector: VectorSpec, moved: NDArray[np.int64]) -> float:
 
 def exact(spec: RoundSpec, people: list[Person], drawn: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
     """The round's vectors of these people, before noise."""
-    return reduce_round(spec, drawn, study_arrays(PLAN, table(people), "one"))
+    return reduce_round(spec, drawn, study_arrays(PLAN if spec in SCHEDULE.rounds else PAIRS, table(people), "one"))

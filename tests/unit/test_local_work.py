@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from cohortium_node.features import Side, StudyArrays, clip_rows, study_arrays
 from cohortium_node.local import reduce
 from cohortium_node.local.columns import InGroup, Room, Times
+from cohortium_node.local.pairs import Pairs
 from cohortium_node.local.people import Part
 from cohortium_node.local.reduce import checked_parameters, reduce_round
 from cohortium_node.local.sums import MOST_ROWS, integer_vector
@@ -105,14 +106,13 @@ def of_side(side: str) -> list[Person]:
 
 def written_out(spec: RoundSpec, name: str, arrays: StudyArrays, drawn: dict) -> list[list[float]]:
     """Every person's whole row, made for this person alone, with the zeros of the groups it is not in."""
-    rows, declared = [], spec.vector(name)
-    for one in arrays.parts(1):
-        part = Part(one, checked_parameters(spec, drawn))
-        row: list[float] = []
-        for column in reduce._columns(declared, part):
-            row += [number for number in full(column)]
-        rows += [row] if row else []
-    return rows
+    declared, asked = spec.vector(name), checked_parameters(spec, drawn)
+    if declared.block == "matched":
+        everybody = Pairs(arrays, asked, 1).rows(declared)
+    else:
+        everybody = (reduce._columns(declared, Part(one, asked)) for one in arrays.parts(1))
+    rows = ([number for column in columns for number in full(column)] for columns in everybody)
+    return [row for row in rows if row]
 
 
 def full(column: NDArray | Times | InGroup) -> list[float]:

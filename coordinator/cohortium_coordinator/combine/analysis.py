@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cohortium_coordinator.combine import grouped
+from cohortium_coordinator.combine import grouped, pairs
 from cohortium_coordinator.combine.by_node import Nation, heterogeneity
 from cohortium_coordinator.combine.diagnostics import Findings
 from cohortium_coordinator.combine.found import Found, Headline
@@ -46,9 +46,12 @@ class Analysis:
 
     def _parameter(self, learned: Learned, name: str) -> Any:
         family, key, _ = split_name(name)
+        estimate = next(each for each in estimates(self.plan) if each.key == key)
         if family == "edges":
-            return grouped.edges(learned, next(each for each in estimates(self.plan) if each.key == key))
-        return learned.parameter(name)
+            return grouped.edges(learned, estimate)
+        if family == "caliper":
+            return pairs.calipers(learned, estimate)
+        return pairs.fifths(learned) if family == "fifths" else learned.parameter(name)
 
     def result(
         self,
@@ -79,12 +82,11 @@ class Analysis:
         """Returns everything that the report is made from, about the nodes of the last round."""
         first, *further = estimates(self.plan)
         headline = _headline(learned, first)
-        clips = [learned.clip(k) for k in range(len(self.plan.outcomes))]
         return Findings(
-            read_profile(learned.opening), learned.second, headline.weighted, headline.effects, clips,
+            read_profile(learned.opening), headline.helped, headline.weighted, headline.effects, headline.clips,
             learned.opening["attrition"], learned.lost, self._by_node(learned, headline, answers),
             tuple(each for estimate in further for each in _found(learned, estimate)),
-            headline.found[0].alone, self._ratios(learned, headline), learned.spreads,
+            headline.found[0].alone, self._ratios(learned, headline), learned.spreads, headline.matched,
         )  # fmt: skip
 
     def _by_node(
@@ -110,13 +112,16 @@ class Analysis:
 
 
 def _headline(learned: Learned, estimate: Estimate) -> Headline:
+    if estimate.approach.method == "matched_pairs":
+        return pairs.headline(learned, estimate)
     weighted = grouped.compared_with(learned, estimate) if is_grouped(estimate) else learned.weighted
-    return Headline(tuple(_found(learned, estimate)), weighted)
+    clips = [learned.corrected(k) for k in range(len(learned.plan.outcomes))]
+    return Headline(tuple(_found(learned, estimate)), weighted, learned.second, clips)
 
 
 def _found(learned: Learned, estimate: Estimate) -> Iterator[Found]:
-    if is_grouped(estimate):
-        yield from grouped.found(learned, estimate)
+    if is_grouped(estimate) or estimate.approach.method == "matched_pairs":
+        yield from (grouped if is_grouped(estimate) else pairs).found(learned, estimate)
         return
     sums = learned.sums(LAST)
     for k, outcome in enumerate(learned.plan.outcomes):

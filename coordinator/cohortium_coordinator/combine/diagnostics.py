@@ -30,6 +30,8 @@ from cohortium_protocols.plan import Outcome, Plan
 
 ALIKE = 0.10
 """Largest standardised mean difference (SMD) of groups called alike."""
+MATCHED = 0.9
+"""Share of the people helped that must be matched for the result to be about nearly all of them."""
 Q_LEVEL = 0.10
 """Data holders differ when the p-value of Cochran's Q is below this: the usual level, for Q is a weak test."""
 LITTLE_I2 = 0.25
@@ -47,7 +49,9 @@ class Findings:
     the nodes in the profile and attrition that are not in the rest. ``heterogeneity`` holds the estimates of single
     nodes, where they released their own sums; ``further`` the plan's other estimates; ``alone`` the groups of the
     headline in which nobody could be compared; ``ratios`` what is shown beside a headline of weighted comparators;
-    ``spreads`` about each measured outcome's standard deviation, in units of y.
+    ``spreads`` about each measured outcome's standard deviation, in units of y. Of a headline of matched pairs,
+    ``second`` and ``weighted`` are the matched people of either side, and ``matched`` is the share of the people helped
+    who were matched.
     """
 
     profile: Profile
@@ -62,6 +66,7 @@ class Findings:
     alone: tuple[str, ...] = ()
     ratios: Ratios | None = None
     spreads: tuple[float | None, ...] = ()
+    matched: float | None = None
 
     def main(self, plan: Plan) -> Iterator[tuple[Outcome, Effect]]:
         """Yields the primary outcomes and their effects, without outcomes in which no difference is expected."""
@@ -145,12 +150,23 @@ def alike(rows: tuple[BalanceRow, ...]) -> Check:
 
 def overlap(findings: Findings) -> Check:
     """Returns whether enough comparators resemble the people helped, by their effective number (Kish 1965)."""
+    if findings.matched is not None:
+        return _most_are_matched(min(findings.matched, 1.0))
     ratio = findings.weighted.effective / findings.second.n
     return Check(
         name="overlap", title="Enough similar people to compare with", state="passed" if ratio >= 1 else "failed",
         value=round(findings.weighted.effective, 1), unit="people",
         rule="the effective number of comparators is at least the number of people helped",
         meaning="Weighting lets few comparators count for many; the effective number says how many they are worth.",
+    )  # fmt: skip
+
+
+def _most_are_matched(share: float) -> Check:
+    return Check(
+        name="overlap", title="People helped who found a match", value=round(share, 3),
+        state="passed" if share >= MATCHED else "informational", rule=f"at least {MATCHED:.0%} of the people helped",
+        meaning="The result is about matched people only: of the others it says nothing. A wider caliper, or fewer "
+        "exact categories, would match more of them, and people less alike.",
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit, ndtri
+from scipy.special import ndtri
 
 from cohortium_coordinator.combine.outcome_model import OutcomeModel
 from cohortium_coordinator.combine.profile import Means, Profile
@@ -118,7 +118,7 @@ def compared(comparators: NoisySum, weighted: Weighted) -> Compared:
 
 
 def effect(
-    treated: NoisySum, against: Compared, *, count: Means, clip: ResidualClip, model_variance: float, shift: float
+    treated: NoisySum, against: Compared, *, count: Means, clip: ResidualClip, model_variance: float, level: float
 ) -> Effect:
     """Returns the estimate of one outcome.
 
@@ -128,17 +128,34 @@ def effect(
         count: the outcome round's own count of the people helped.
         clip: the residual clip and its pass-through.
         model_variance: what the outcome model's uncertainty adds where balance is not perfect, in units of y squared.
-        shift: change of the model's linear predictor from the comparators to the people helped.
+        level: what the people helped would be expected to have had without help, in units of y.
     """
-    n, ratio = count.n, float(treated.values[0]) / count.n
     spread = _spread(treated, against, count)
+    return effect_with(spread, treated, against, count=count, clip=clip, model_variance=model_variance, level=level)
+
+
+def effect_with(
+    spread: float, total: NoisySum, against: Compared, *, count: Means, clip: ResidualClip, model_variance: float,
+    level: float,
+) -> Effect:  # fmt: skip
+    """Returns the estimate of one outcome whose residuals are known to have a variance of ``spread``.
+
+    Args:
+        spread: variance of what one person, or one pair, adds to the total.
+        total: its first entry is the sum of residuals.
+        against: see :func:`effect`, as the others.
+        count: of people or pairs in the total.
+        clip: see :func:`effect`.
+        model_variance: see :func:`effect`.
+        level: see :func:`effect`.
+    """
+    n, ratio = count.n, float(total.values[0]) / count.n
     scale = clip.clip / clip.pass_through
     tau = scale * (ratio - against.residual)
     blur = tau**2 * (clip.half_range**2 / 3 + clip.noise) / clip.pass_through**2
     rest = against.sampling + against.noise + (model_variance + blur) / scale**2 + spread / n
-    low, high = _fieller(ratio, n, treated.noise, count.n_noise, rest)
-    helped_noise = treated.noise / n**2 + ratio**2 * count.n_noise / n**2
-    level = float(expit(logit(float(np.clip(against.level, 1e-6, 1 - 1e-6))) + shift))
+    low, high = _fieller(ratio, n, total.noise, count.n_noise, rest)
+    helped_noise = total.noise / n**2 + ratio**2 * count.n_noise / n**2
     ends = scale * (low - against.residual), scale * (high - against.residual)
     return Effect(
         tau, ends[0], ends[1], scale**2 * (helped_noise + rest), scale**2 * (helped_noise + against.noise), level,
@@ -150,10 +167,23 @@ def effect(
 def _spread(treated: NoisySum, against: Compared, count: Means) -> float:
     """Returns the variance of r among the people helped: the comparators', moved to the noisy one by its precision."""
     prior = float(np.clip(against.square - against.residual**2, 1e-5, 1.0))
-    seen = (float(treated.values[1]) / SQUARE_SCALE + count.n / 2) / count.n - (float(treated.values[0]) / count.n) ** 2
-    noise = (treated.noise / SQUARE_SCALE**2 + count.n_noise / 4) / count.n**2 + 2 * prior**2 / count.n
-    prior_variance = (_PRIOR_CV * prior) ** 2 + against.square_noise
-    share = prior_variance / (prior_variance + noise)
+    square, mean = NoisySum(treated.values[1:], treated.noise), float(treated.values[0]) / count.n
+    return variance_of(square, mean, count, prior=prior, doubt=(_PRIOR_CV * prior) ** 2 + against.square_noise)
+
+
+def variance_of(square: NoisySum, mean: float, count: Means, *, prior: float, doubt: float) -> float:
+    """Returns the variance of r: what is thought beforehand, moved to the noisy one by its precision.
+
+    Args:
+        square: its first entry is the sum of 0.4 (r^2 - 1/2).
+        mean: of r.
+        count: how many r there are.
+        prior: the variance thought likely, positive.
+        doubt: the variance of that figure.
+    """
+    seen = (float(square.values[0]) / SQUARE_SCALE + count.n / 2) / count.n - mean**2
+    noise = (square.noise / SQUARE_SCALE**2 + count.n_noise / 4) / count.n**2 + 2 * prior**2 / count.n
+    share = doubt / (doubt + noise)
     return float(max(prior + share * (seen - prior), prior / 4))
 
 
@@ -168,12 +198,11 @@ def _fieller(ratio: float, n: float, sum_noise: float, count_noise: float, rest:
     return middle - half, middle + half
 
 
-def model_variance(model: OutcomeModel, level: float, gap: Array, gap_noise: float, sampling: Array) -> float:
+def model_variance(model: OutcomeModel, gap: Array, gap_noise: float, sampling: Array) -> float:
     """Returns (u_t - u_w)' Var(beta) (u_t - u_w) on the scale of y, less what noise alone adds to the gap.
 
     Args:
         model: coefficients and the uncertainty noise leaves in them.
-        level: mean outcome, where the logit's slope is taken.
         gap: (p,) mean features of the people helped less those of the weighted comparators.
         gap_noise: variance of the noise in each.
         sampling: (p, p) sampling variance of the slopes.
@@ -181,11 +210,11 @@ def model_variance(model: OutcomeModel, level: float, gap: Array, gap_noise: flo
     beta = model.covariance[1:, 1:] + sampling
     raw = float(gap @ beta @ gap)
     believed = max(raw - gap_noise * float(np.trace(beta)), raw / 4)
-    return (level * (1 - level)) ** 2 * believed
+    return float(model.link.slope(model.usual)) ** 2 * believed
 
 
 def sampling_variance(model: OutcomeModel, profile: Profile, residual_square: float) -> Array:
-    """Returns the slopes' sampling variance: residual variance over (m (1 - m))^2, times S^-1 / n."""
-    m = float(expit(model.beta[0]))
+    """Returns the slopes' sampling variance: residual variance over the squared slope of m, times S^-1 / n."""
+    slope = float(model.link.slope(model.usual))
     precision = np.asarray(np.linalg.inv(profile.covariance), dtype=np.float64)
-    return residual_square / (m * (1 - m)) ** 2 * precision / profile.comparators.n
+    return residual_square / slope**2 * precision / profile.comparators.n

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy.special import expit
-
 from cohortium_coordinator.combine.estimate import Effect, Weighted, compared, effect, model_variance
 from cohortium_coordinator.combine.outcome_model import OutcomeModel
 from cohortium_coordinator.combine.profile import Means
@@ -32,7 +30,7 @@ class Fitted:
 
     def doubt(self, gap: Array, gap_noise: float) -> float:
         """Returns the variance that the model's uncertainty adds over a gap in mean features."""
-        return model_variance(self.model, float(expit(self.model.beta[0])), gap, gap_noise, self.sampling)
+        return model_variance(self.model, gap, gap_noise, self.sampling)
 
     def effect(
         self, treated: NoisySum, comparators: NoisySum, *, best: Means, count: Means, weighted: Weighted
@@ -48,5 +46,6 @@ class Fitted:
         """
         gap = best.mean - weighted.means.mean
         doubt = self.doubt(gap, best.noise + weighted.means.noise)
-        return effect(treated, compared(comparators, weighted), count=count, clip=self.clip, model_variance=doubt,
-                      shift=float(self.model.beta[1:] @ gap))  # fmt: skip
+        against = compared(comparators, weighted)
+        return effect(treated, against, count=count, clip=self.clip, model_variance=doubt,
+                      level=self.model.moved(against.level, gap))  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cohortium_coordinator.combine.estimate import Effect, Weighted
+from cohortium_coordinator.combine.profile import Means
+from cohortium_coordinator.combine.residual_clip import ResidualClip
 from cohortium_protocols.estimates import Estimate
 from cohortium_protocols.plan import Outcome
 
@@ -32,10 +34,21 @@ class Found:
 
 @dataclass(frozen=True)
 class Headline:
-    """The headline's effects, in the order of the plan's outcomes, and the comparators they were held against."""
+    """The headline, and whom it is about.
+
+    Attributes:
+        found: the effects, in the order of the plan's outcomes.
+        weighted: the comparators.
+        helped: the people helped.
+        clips: each outcome's residual clip.
+        matched: of pairs, the share of the people helped who were matched.
+    """
 
     found: tuple[Found, ...]
     weighted: Weighted
+    helped: Means
+    clips: list[ResidualClip]
+    matched: float | None = None
 
     @property
     def effects(self) -> list[Effect]:

@@ -44,18 +44,22 @@ def _effect(outcome: Outcome, effect: Effect) -> PooledEffect:
     )
 
 
-def estimand(plan: Plan, nodes: Sequence[NodeStatus], alone: Sequence[str]) -> str:
+def estimand(
+    plan: Plan, nodes: Sequence[NodeStatus], alone: Sequence[str], matched: float | None = None
+) -> str:
     """Returns in one or two sentences what the headline is an estimate of.
 
     Args:
         plan: whose.
         nodes: what became of each data holder.
         alone: groups of the headline in which nobody could be compared.
+        matched: of pairs, the noisy share of the people helped who were matched.
     """
     answered = sum(node.status == "answered" for node in nodes)
     holders = f"{answered} data holder{'s' * (answered != 1)}"
-    matched = plan.analysis.method == "matched_pairs"
-    who = "for whom a match was found (matched people only)" if matched else "who could be analysed (ATT)"
+    share = "" if matched is None else f", about {min(matched, 1.0):.0%} of them"
+    pairs = plan.analysis.method == "matched_pairs"
+    who = f"for whom a match was found (matched people only{share})" if pairs else "who could be analysed (ATT)"
     sentence = (
         f"The average effect on the people helped {who}, on outcomes counted for each person up to a limit, compared "
         f"with {_compared_with(plan.analysis, holders)}."

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from cohortium_coordinator.combine.estimate import Compared, Weighted, effect
 from cohortium_coordinator.combine.found import Found
 from cohortium_coordinator.combine.learned import Learned
-from cohortium_coordinator.combine.outcome_model import OutcomeModel
 from cohortium_coordinator.combine.profile import Means
+from cohortium_coordinator.combine.recalibration import levels
 from cohortium_coordinator.combine.sums import Array, NoisySum
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
-from cohortium_protocols.estimates import Estimate
+from cohortium_protocols.estimates import Estimate, first_primary
 from cohortium_protocols.grouped import GROUP_COUNT, grouping, weighted
 from cohortium_protocols.schedules import LAST
 
@@ -40,7 +39,7 @@ def edges(learned: Learned, estimate: Estimate) -> list[list[float]]:
     They are worked out from released values alone, for a normal linear predictor with the comparators' spread.
     """
     bins = grouping(learned.plan, estimate).bins
-    return [_quantiles(learned, model, bins) for model in learned.models]
+    return [levels(model, learned.profile, bins).tolist() for model in learned.models]
 
 
 def found(learned: Learned, estimate: Estimate) -> Iterator[Found]:
@@ -51,7 +50,7 @@ def found(learned: Learned, estimate: Estimate) -> Iterator[Found]:
 
 def compared_with(learned: Learned, estimate: Estimate) -> Weighted:
     """Returns the comparators of the first primary outcome's groups, in the proportions of the people helped."""
-    k = next(place for place, outcome in enumerate(learned.plan.outcomes) if outcome.primary)
+    k = first_primary(learned.plan.outcomes)
     outcome, labels = learned.plan.outcomes[k], grouping(learned.plan, estimate).labels
     sums = learned.sums(LAST)
     groups = _read(sums[estimate.name("grouped_comparators", outcome.name)], len(labels))
@@ -96,14 +95,6 @@ class _Helped:
     noise: float
 
 
-def _quantiles(learned: Learned, model: OutcomeModel, bins: int) -> list[float]:
-    slopes, profile = model.beta[1:], learned.profile
-    middle = float(model.beta[0] + slopes @ profile.treated.mean)
-    spread = max(float(np.sqrt(slopes @ profile.covariance @ slopes)), 1e-3)
-    limits = middle + spread * ndtri(np.arange(1, bins) / bins)
-    return [float(each) for each in np.clip(limits, -499.0, 499.0)]
-
-
 def _read(released: NoisySum, groups: int) -> _Groups:
     weight, residual, square, spread, level = released.values.reshape(groups, _COLUMNS).T
     noise = math.sqrt(released.noise)
@@ -135,7 +126,7 @@ def _together(learned: Learned, estimate: Estimate, k: int) -> Found:
     gap = learned.best.mean - learned.weighted.means.mean if weighted(estimate) else np.zeros_like(learned.best.mean)
     doubt = fitted.doubt(gap, learned.best.noise + learned.weighted.means.noise)
     seen = effect(NoisySum(treated.values[-2:], treated.noise), against, count=second, clip=fitted.clip,
-                  model_variance=doubt, shift=float(fitted.model.beta[1:] @ gap))  # fmt: skip
+                  model_variance=doubt, level=fitted.model.moved(against.level, gap))  # fmt: skip
     alone = (label for label, thin, share in zip(labels, groups.thin, helped.share, strict=True)
              if thin and share > _COUNT_SDS * math.sqrt(helped.noise))  # fmt: skip
     return Found(estimate, "", outcome, seen, second.n, tuple(alone))
@@ -172,7 +163,7 @@ def _apart(learned: Learned, estimate: Estimate, k: int) -> Iterator[Found]:
             yield Found(estimate, label, outcome, None, people)
             continue
         seen = effect(NoisySum(values[1:], treated.noise), _one(groups, g), count=_counted(people, treated.noise),
-                      clip=fitted.clip, model_variance=doubt, shift=0.0)  # fmt: skip
+                      clip=fitted.clip, model_variance=doubt, level=float(groups.level[g]))  # fmt: skip
         yield Found(estimate, label, outcome, seen, people)
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from scipy.special import expit
-
 from cohortium_coordinator.combine.estimate import Weighted, read_weights, sampling_variance
 from cohortium_coordinator.combine.fitted import Fitted
 from cohortium_coordinator.combine.outcome_model import OutcomeModel, plain_curvature, start, stepped
 from cohortium_coordinator.combine.profile import Means, Profile, means, pooled, read_profile
-from cohortium_coordinator.combine.recalibration import knots, offsets
-from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, ResidualClip, choose
+from cohortium_coordinator.combine.recalibration import knots, levels, offsets
+from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, ResidualClip, choose, corrected
 from cohortium_coordinator.combine.sums import Answers, NoisySum, national_sums
 from cohortium_coordinator.combine.tilt import Tilt, first_tilt, retilted
-from cohortium_protocols.doubly_robust import CLIPS, COUNT_SCALE, EARLY_ROUNDS, KNOTS, MODEL_ROUNDS, effects
+from cohortium_protocols.doubly_robust import CLIPS, COUNT_SCALE, EARLY_ROUNDS, KNOTS, LEVELS, MODEL_ROUNDS, effects
 from cohortium_protocols.estimates import split_name
 from cohortium_protocols.plan import Outcome, Plan
 from cohortium_protocols.schedules import LAST
@@ -62,6 +59,8 @@ class Learned:
             return [model.beta.tolist() for model in self.models]
         if name == "knots":
             return [knots(model, self.profile).tolist() for model in self.models]
+        if name == "levels":
+            return [levels(model, self.profile, LEVELS).tolist() for model in self.models]
         if name == "offsets":
             return [self._offsets(outcome) for outcome in self.plan.outcomes]
         if name == "clip":
@@ -95,12 +94,13 @@ class Learned:
         """Returns the residual clip of an outcome, chosen for what sampling and noise will cost; none before that."""
         outcome, model = self.plan.outcomes[k], self.early[k]
         if not effects(outcome):
-            return ResidualClip(model.clip, 1.0, 0.0, 0.0) if self.plan.privacy.noise else UNCLIPPED
+            clipped = self.plan.privacy.noise and model.clip < 1.0
+            return ResidualClip(model.clip, 1.0, 0.0, 0.0) if clipped else UNCLIPPED
         if "residuals" not in self.done:
             return UNCLIPPED
         released = self.sums("residuals")[f"pass_through.{outcome.name}"]
-        level = float(expit(model.beta[0]))
-        return choose(outcome, released, people=self.profile.comparators.n, level=level, price=self._price(outcome))
+        people, price = self.profile.comparators.n, self._price(outcome)
+        return choose(outcome, released, people=people, level=model.usual, price=price)
 
     def _offsets(self, outcome: Outcome) -> list[float]:
         if not effects(outcome):
@@ -115,25 +115,34 @@ class Learned:
         """
         released, n = self._answers["residuals"], self.profile.treated.n
         alike = self.profile.comparators.n / self.tilt.largest
-        sizes = {"treated": n, "comparator": alike, "matched": n / math.sqrt(2)}
+        sizes = {"treated": n, "comparator": alike, "matched": n * self.plan.analysis.ratio}
         headline = (
             vector for vector in self.schedule.round(LAST).vectors if split_name(vector.name)[1:] == ("", outcome.name)
         )
         noise = sum(released.noise(vector) / (vector.grid * sizes[vector.block]) ** 2 for vector in headline)
         return Price(1 / n + 2 / alike, noise)
 
-    def _residual_square(self, k: int) -> float:
-        """Returns the comparators' mean squared residual."""
+    def residual_square(self, k: int, clip: float = 1.0) -> float:
+        """Returns the comparators' mean squared residual, clipped at one of ``CLIPS``, in units of y squared."""
         outcome, model = self.plan.outcomes[k], self.models[k]
-        if not effects(outcome):
+        if outcome.kind == "number":
             return model.spread**2
+        if not effects(outcome):
+            return model.usual * (1 - model.usual)
         squares = self.sums("residuals")[f"pass_through.{outcome.name}"].values[-len(CLIPS) :]
-        return max(float(squares[-1]) / self.profile.comparators.n, 1e-6)
+        return max(float(squares[CLIPS.index(clip)]) / self.profile.comparators.n, 1e-6)
+
+    def corrected(self, k: int) -> ResidualClip:
+        """Returns an outcome's residual clip, with the pass-through among people who expect as much as those helped."""
+        outcome, clip = self.plan.outcomes[k], self.clip(k)
+        if not effects(outcome) or clip.clip == 1.0:
+            return clip
+        return corrected(clip, outcome, self.sums("recalibration")[f"seen.{outcome.name}"])
 
     def fitted(self, k: int) -> Fitted:
         """Returns an outcome's model, clip and their uncertainty."""
-        sampling = sampling_variance(self.models[k], self.profile, self._residual_square(k))
-        return Fitted(self.plan.outcomes[k], self.models[k], self.clip(k), sampling)
+        sampling = sampling_variance(self.models[k], self.profile, self.residual_square(k))
+        return Fitted(self.plan.outcomes[k], self.models[k], self.corrected(k), sampling)
 
     @property
     def spreads(self) -> tuple[float | None, ...]:

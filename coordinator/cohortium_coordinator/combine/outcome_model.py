@@ -1,6 +1,7 @@
 """The outcome model, learnt from comparators in noisy Newton steps.
 
-A fractional logit m(u) = expit(beta_0 + beta' u) (Papke and Wooldridge 1996). Every step is also a Kalman update:
+The expected value is a curve of beta_0 + beta' u (``links``): a fractional logit (Papke and Wooldridge 1996), for counts
+nearly a log link; fitted by sum (y - m) (1, u) = 0 either way. Every step is also a Kalman update:
 what a noisy gradient says is weighed against what is known already, so that with many comparators a step is Newton's,
 and with few the coefficients stay near where they were instead of following the noise.
 """
@@ -10,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit, logit
 
 from cohortium_coordinator.combine.profile import Profile
 from cohortium_coordinator.combine.sums import Array, NoisySum, floored
 from cohortium_protocols.doubly_robust import LEVEL_BINS
+from cohortium_protocols.links import Link, link
 from cohortium_protocols.plan import Outcome
 
 FAR_OUT = 3.5
@@ -22,7 +23,7 @@ FAR_OUT = 3.5
 _LONGEST_STEP = 1.5
 _SLOPE_PRIOR = 3.0
 _AMOUNT_PRIOR = 0.35
-"""Prior standard deviation of a slope: on the logit scale; for measured amounts, in standard deviations of y."""
+"""Prior standard deviation of a slope: of the linear predictor; for measured amounts, in standard deviations of y."""
 _CURVED = 0.25
 """Share of a step's length that the next step doubts, for the model is not quadratic."""
 
@@ -32,10 +33,11 @@ class OutcomeModel:
     """What is known of one outcome's model.
 
     Attributes:
-        beta: (1 + p,) intercept and slopes on the logit scale.
+        beta: (1 + p,) intercept and slopes of the linear predictor.
         covariance: (1 + p, 1 + p) uncertainty that the noise leaves in them.
         clip: bound on a residual in the gradient, in units of y.
         spread: about the standard deviation of y, or its largest possible value where the whole range is used.
+        link: from linear predictor to expected value.
         seen: share of a change in m that shows in clipped residuals.
     """
 
@@ -43,7 +45,18 @@ class OutcomeModel:
     covariance: Array
     clip: float
     spread: float
+    link: Link
     seen: float = 1.0
+
+    @property
+    def usual(self) -> float:
+        """The expected value at the centre of all features."""
+        return float(self.link.mean(self.beta[0]))
+
+    def moved(self, level: float, gap: Array) -> float:
+        """Returns an expected value in [0, 1], moved along a gap in mean features, (p,), by the model."""
+        predictor = self.link.predictor(float(np.clip(level, 1e-6, 1 - 1e-6))) + float(self.beta[1:] @ gap)
+        return float(self.link.mean(predictor))
 
 
 def start(outcome: Outcome, levels: NoisySum, profile: Profile) -> OutcomeModel:
@@ -57,8 +70,9 @@ def start(outcome: Outcome, levels: NoisySum, profile: Profile) -> OutcomeModel:
         clip, slope, spread = 1.0, _SLOPE_PRIOR, 0.5
     least = min(max(1e-4, 2 * np.sqrt(levels.noise) / profile.comparators.n), 0.45)
     beta = np.zeros(1 + count)
-    beta[0] = float(logit(np.clip(level, least, 1 - least)))
-    return OutcomeModel(beta, np.diag([1.0, *[slope**2] * count]), clip, spread)
+    curve = link(outcome.kind)
+    beta[0] = curve.predictor(float(np.clip(level, least, 1 - least)))
+    return OutcomeModel(beta, np.diag([1.0, *[slope**2] * count]), clip, spread, curve)
 
 
 def _located(levels: NoisySum) -> tuple[float, float]:
@@ -80,11 +94,11 @@ def _located(levels: NoisySum) -> tuple[float, float]:
 
 
 def plain_curvature(model: OutcomeModel, profile: Profile) -> NoisySum:
-    """Returns the curvature at the intercept from the profile's moments: good where m (1 - m) hardly varies."""
-    m = float(expit(model.beta[0]))
+    """Returns the curvature at the intercept from the profile's moments: good where the slope hardly varies."""
+    slope = float(model.link.slope(model.usual))
     n, mean = profile.comparators.n, profile.comparators.mean
     second = profile.covariance + np.outer(mean, mean)
-    return NoisySum(n * m * (1 - m) * np.block([[np.ones((1, 1)), mean[None]], [mean[:, None], second]]), 0.0)
+    return NoisySum(n * slope * np.block([[np.ones((1, 1)), mean[None]], [mean[:, None], second]]), 0.0)
 
 
 def stepped(model: OutcomeModel, score: NoisySum, curvature: NoisySum, people: float) -> OutcomeModel:
@@ -93,7 +107,7 @@ def stepped(model: OutcomeModel, score: NoisySum, curvature: NoisySum, people: f
     Args:
         model: what was known.
         score: sum of clipped residuals, as shares of the clip, times (1, features), at the model's beta.
-        curvature: sum of m (1 - m) times the outer products of (1, features), there.
+        curvature: sum of the slope of m times the outer products of (1, features), there.
         people: number of comparators.
     """
     width = len(model.beta)

@@ -94,7 +94,7 @@ class Part:
         """The variance of what was expected, in units of y squared; y is taken to spread as far as its mean allows."""
         level, total, slopes = self.effect.comparison, self.weighted.total, self.fitted.model.beta[1:]
         gap, noise = self.best.mean - self.weighted.means.mean, self.best.noise + self.weighted.means.noise
-        slope = level * (1 - level)
+        slope = float(self.fitted.model.link.slope(level))
         released = (self.comparators.noise / WEIGHT_SCALE**2 + level**2 * self.weighted.total_noise) / total**2
         moved = slope**2 * noise * float(slopes @ slopes) + self.fitted.doubt(gap, noise)
         return released + slope / self.weighted.effective + moved

@@ -7,6 +7,7 @@ noise, that would look like an effect of being at high risk; so the average is l
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
 
 from cohortium_coordinator.combine.outcome_model import OutcomeModel
 from cohortium_coordinator.combine.profile import Profile
@@ -25,6 +26,18 @@ def knots(model: OutcomeModel, profile: Profile) -> Array:
     middle = float(model.beta[0] + slopes @ profile.comparators.mean)
     spread = max(float(np.sqrt(slopes @ profile.covariance @ slopes)), 1e-3)
     return np.clip(np.linspace(middle - _BELOW * spread, middle + _ABOVE * spread, KNOTS), -499.0, 499.0)
+
+
+def levels(model: OutcomeModel, profile: Profile, count: int) -> Array:
+    """Returns limits that part the people helped into so many levels of expectation, about as many people in each.
+
+    They are worked out for a normal linear predictor with the comparators' spread round the helped people's mean.
+    """
+    slopes = model.beta[1:]
+    middle = float(model.beta[0] + slopes @ profile.treated.mean)
+    spread = max(float(np.sqrt(slopes @ profile.covariance @ slopes)), 1e-3)
+    limits: Array = middle + spread * ndtri(np.arange(1, count) / count)
+    return np.clip(limits, -499.0, 499.0)
 
 
 def offsets(released: NoisySum) -> Array:

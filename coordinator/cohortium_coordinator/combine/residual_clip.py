@@ -8,20 +8,24 @@ with a known pass-through"); the correction assumes that the effect has one of t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cohortium_coordinator.combine.sums import Array, NoisySum
-from cohortium_protocols.doubly_robust import CLIPS, effects
+from cohortium_protocols.doubly_robust import CLIPS, LEVELS, effects
 from cohortium_protocols.plan import Outcome
 
-_LEAST = 0.6
+_LEAST = 0.7
+"""Least pass-through among all comparators of a clip that can be chosen; after correction it is not below 0.4."""
 _EFFECT = 0.3
 """An effect of 30 % of the level is what the doubt about its shape is measured on."""
 _Z95 = 1.96
 _SQUARED: list[float] = [0.0, *(clip**2 for clip in CLIPS)]
-_UNSEEN = 0.2
+_UNLIKE_OTHERS = 0.1
+"""By how much the pass-through among the people helped may be thought to differ from that among all comparators."""
+_LEAST_SEEN = 0.4
+_UNSEEN = 0.1
 """Share of the unseen part of an effect that is doubted even where all shapes agree."""
 
 
@@ -74,6 +78,31 @@ def choose(
         (option for option in options if option.clip == 1.0 or option.pass_through >= _LEAST),
         key=lambda option: price.error(option, float(squares[CLIPS.index(option.clip)]), level),
     )
+
+
+def corrected(clip: ResidualClip, outcome: Outcome, released: NoisySum) -> ResidualClip:
+    """Returns the clip with the pass-through for the people helped, who may expect more than others.
+
+    More is clipped off those who expect more. Every level of expectation counts alike, for it holds about as many
+    people helped; what is seen is drawn towards the pass-through among all comparators as far as it is noise.
+
+    Args:
+        clip: with the pass-through among all comparators.
+        outcome: whose residuals.
+        released: the ``seen`` vector.
+    """
+    shapes = len(effects(outcome))
+    table = released.values.reshape(LEVELS, 1 + 2 * shapes)
+    people = np.maximum(table[:, 0], max(float(np.sqrt(released.noise)), 1.0))
+    rates = table[:, 1:] / people[:, None]
+    wholes = np.maximum(rates[:, shapes:].sum(axis=0), 1e-6)
+    kappa = np.clip(rates[:, :shapes].sum(axis=0) / wholes, 0.0, 1.0)
+    noise = released.noise * float(np.sum(people**-2.0)) * float(np.max((1 + kappa**2) / wholes**2))
+    low, high = float(kappa.min()), float(kappa.max())
+    believed = _UNLIKE_OTHERS**2 / (_UNLIKE_OTHERS**2 + noise)
+    seen = max(clip.pass_through + believed * ((low + high) / 2 - clip.pass_through), _LEAST_SEEN)
+    doubt = believed * (high - low) / 2 + (1 - believed) * clip.half_range
+    return replace(clip, pass_through=seen, half_range=doubt + _UNSEEN * (1 - seen), noise=believed * noise)
 
 
 def _cut(released: NoisySum, people: float) -> list[tuple[float, float]]:

@@ -61,7 +61,8 @@ def study_result(
     return StudyResult(
         study=plan.study, title=plan.title, question=plan.question, created=created, plan_digest=plan_digest(plan),
         nodes=nodes, method=plan.analysis.method, comparison=plan.analysis.comparison,
-        estimand=estimand(plan, nodes, findings.alone), published=reason is None, not_published_because=reason,
+        estimand=estimand(plan, nodes, findings.alone, findings.matched),
+        published=reason is None, not_published_because=reason,
         outcomes=outcomes, ratios=ratio_estimates(plan, findings), further=further_estimates(findings),
         balance=rows, profile=_profile(plan, findings), attrition=_attrition(plan, findings), checks=checks,
         privacy=_privacy(plan, schedule, bounds_from_data), heterogeneity=findings.heterogeneity, truth=truth,

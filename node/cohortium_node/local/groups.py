@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from cohortium_node.features import Side
 from cohortium_node.local.columns import Columns, InGroup
 from cohortium_node.local.people import Part, People
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
+from cohortium_protocols.estimates import first_primary
 from cohortium_protocols.grouped import GROUP_COUNT
+from cohortium_protocols.plan import Covariate
 
 KeyedRows = Callable[[Part, int, str], Columns]
 """From people, an outcome's position and an estimate's key to one row a person."""
@@ -41,9 +44,8 @@ def grouped_comparators(part: Part, k: int, key: str) -> Columns:
 def grouped_features(part: Part, k: int, key: str) -> Columns:
     """Returns, one-hot by the group for the first primary outcome, w times the features."""
     people = part.comparators
-    first = next(place for place, outcome in enumerate(part.outcomes) if outcome.primary)
     rows = _weight(part, key)[:, None] * people.profile
-    return (InGroup(_group(part, people, first, key), part.forms[key].groups, rows),)
+    return (InGroup(_group(part, people, first_primary(part.outcomes), key), part.forms[key].groups, rows),)
 
 
 def _weight(part: Part, key: str) -> NDArray[np.float64]:
@@ -54,14 +56,20 @@ def _weight(part: Part, key: str) -> NDArray[np.float64]:
 def _group(part: Part, people: People, k: int, key: str) -> NDArray[np.int64]:
     """Returns each person's group: the data holder outermost, then categories, then strata."""
     form = part.forms[key]
-    group = np.full(len(people), form.node, dtype=np.int64)
-    for covariate in form.grouping.exact:
-        group = group * (len(covariate.levels) + 1) + people.codes[covariate.name]
+    group = alike(people, form.grouping.exact, form.node)
     if form.grouping.bins > 1:
         name = f"edges@{key}" if key else "edges"
         edges = np.sort(people.parameters[name][k])
         group = group * form.grouping.bins + np.searchsorted(edges, people.level[:, k])
     return group
+
+
+def alike(people: Side, exact: tuple[Covariate, ...], start: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns a code for each person, shape (n,), the same for people of one start who agree in every category."""
+    code = np.full(len(people), start, dtype=np.int64)
+    for covariate in exact:
+        code = code * (len(covariate.levels) + 1) + people.codes[covariate.name]
+    return code
 
 
 KEYED: Mapping[str, KeyedRows] = {

@@ -9,7 +9,7 @@ comparators that are left. Nobody is used twice as a comparator.
 the order (treated's turn, distance, comparator's rank), and a pair's place in that list depends on nobody else. Let one
 person be added on either side and follow both worlds down the list: at every moment at most one person is free in one
 world and taken in the other. So the sets of matched treated and of matched comparators change by at most one each, and
-at most one of the two *swaps* somebody for somebody else. ``cohortium_protocols.matched_sensitivity`` draws from this
+at most one of the two *swaps* somebody for somebody else. ``cohortium_protocols.matched_pairs`` draws from this
 what sums over the two sets can change by, with several passes too. It holds only for what is a function of the two sets
 (and of how often each treated person was paired): who stands beside whom can change for everybody at once.
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from cohortium_node.features import Array, Side, StudyArrays
+from cohortium_protocols.links import Link, link
 
 Parameters = Mapping[str, NDArray[np.float64]]
 
@@ -22,20 +22,22 @@ class People(Side):
 
     Attributes:
         parameters: of the round's request.
+        links: each outcome's, from linear predictor to expected value.
     """
 
     parameters: Parameters = field(kw_only=True)
+    links: tuple[Link, ...] = field(kw_only=True)
 
     @cached_property
     def level(self) -> Array:
-        """The outcome models' linear predictors, on the logit scale, shape (n, K)."""
+        """The outcome models' linear predictors, shape (n, K)."""
         beta = self.parameters["beta"]
         return np.column_stack([combined(self.model, slopes[1:], slopes[0]) for slopes in beta])
 
     @cached_property
     def m(self) -> Array:
         """The outcome models' expected values in (0, 1), shape (n, K)."""
-        return np.asarray(expit(self.level), dtype=np.float64)
+        return np.column_stack([link.mean(level) for link, level in zip(self.links, self.level.T, strict=True)])
 
     @cached_property
     def clipped(self) -> Array:
@@ -50,10 +52,14 @@ class People(Side):
         return np.asarray(np.clip(self.clipped - np.array(average).T, -1.0, 1.0), dtype=np.float64)
 
     @cached_property
+    def exponent(self) -> Array:
+        """The log odds of being helped up to a constant, tilt' u + log_scale, shape (n,)."""
+        return combined(self.profile, self.parameters["tilt"], self.parameters["log_scale"])
+
+    @cached_property
     def w(self) -> Array:
-        """The weights min(exp(tilt' u + log_scale), 1), shape (n,)."""
-        exponent = combined(self.profile, self.parameters["tilt"], self.parameters["log_scale"])
-        return np.asarray(np.exp(np.minimum(exponent, 0.0)), dtype=np.float64)
+        """The weights min(exp(exponent), 1), shape (n,)."""
+        return np.asarray(np.exp(np.minimum(self.exponent, 0.0)), dtype=np.float64)
 
 
 def combined(columns: Array, slopes: Array, start: Any) -> Array:
@@ -82,8 +88,9 @@ class Part:
 
     def __init__(self, arrays: StudyArrays, parameters: Parameters) -> None:
         treated, comparators = arrays.treated, arrays.comparators
-        self.treated = People(treated.u, treated.y, treated.codes, parameters=parameters)
-        self.comparators = People(comparators.u, comparators.y, comparators.codes, parameters=parameters)
+        links = tuple(link(outcome.kind) for outcome in arrays.outcomes)
+        self.treated = People(treated.u, treated.y, treated.codes, parameters=parameters, links=links)
+        self.comparators = People(comparators.u, comparators.y, comparators.codes, parameters=parameters, links=links)
         self.exits = arrays.exits
         self.outcomes = arrays.outcomes
         self.ratios = arrays.ratios

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cohortium_node.features import StudyArrays
 from cohortium_node.local.columns import Columns, Room
 from cohortium_node.local.groups import KEYED
+from cohortium_node.local.pairs import Pairs
 from cohortium_node.local.people import Parameters, Part
 from cohortium_node.local.rows import ROWS
 from cohortium_node.local.sums import integer_vector
@@ -25,7 +26,8 @@ PEOPLE_AT_A_TIME = 2**13
 def reduce_round(spec: RoundSpec, parameters: Mapping[str, Any], arrays: StudyArrays) -> dict[str, NDArray[np.int64]]:
     """Returns the round's declared vectors, exact, before noise, in the order of the declaration.
 
-    People are taken a few thousand at a time, and what several vectors need of them is worked out once.
+    People are taken a few thousand at a time, and what several vectors need of them is worked out once. Who is matched
+    is found in the whole node first.
 
     Raises:
         PolicyRefusal: a parameter is missing, unknown, of another shape, not finite or out of its declared bounds.
@@ -35,13 +37,22 @@ def reduce_round(spec: RoundSpec, parameters: Mapping[str, Any], arrays: StudyAr
     if arrays.longest > MAX_PEOPLE:
         raise ValueError(f"a node adds up at most {MAX_PEOPLE} people")
     totals = {vector.name: np.zeros(vector.dimension, dtype=np.int64) for vector in spec.vectors}
-    room = Room(PEOPLE_AT_A_TIME)
+    room, pairs = Room(PEOPLE_AT_A_TIME), Pairs(arrays, checked, PEOPLE_AT_A_TIME)
+    own = [vector for vector in spec.vectors if vector.block != "matched"]
     for some in arrays.parts(PEOPLE_AT_A_TIME):
         part = Part(some, checked)
-        for vector in spec.vectors:
-            rows, spread = room.side_by_side(_columns(vector, part))
-            totals[vector.name] += integer_vector(rows, vector, spread)
+        for vector in own:
+            totals[vector.name] += _total(vector, _columns(vector, part), room)
+    for vector in spec.vectors:
+        if vector.block == "matched":
+            for rows in pairs.rows(vector):
+                totals[vector.name] += _total(vector, rows, room)
     return totals
+
+
+def _total(vector: VectorSpec, columns: Columns, room: Room) -> NDArray[np.int64]:
+    rows, spread = room.side_by_side(columns)
+    return integer_vector(rows, vector, spread)
 
 
 def checked_parameters(spec: RoundSpec, parameters: Mapping[str, Any]) -> Parameters:

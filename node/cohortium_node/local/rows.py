@@ -19,10 +19,12 @@ from cohortium_protocols.doubly_robust import (
     COUNT_SCALE,
     KNOTS,
     LEVEL_BINS,
+    LEVELS,
     SQUARE_SCALE,
     WEIGHT_SCALE,
     effects,
 )
+from cohortium_protocols.links import link
 from cohortium_protocols.plan import Outcome
 
 Rows = Callable[[Part, int], Columns]
@@ -67,9 +69,9 @@ def score(part: Part, k: int) -> Columns:
 
 
 def curvature(part: Part, k: int) -> Columns:
-    """Returns sqrt(m (1 - m)) times (1, features), whose outer products are summed."""
+    """Returns the square root of the slope of m, times (1, features), whose outer products are summed."""
     m = part.comparators.m[:, k]
-    root = np.sqrt(m * (1 - m))
+    root = np.sqrt(link(part.outcomes[k].kind).slope(m))
     return root, Times(root, part.comparators.model)
 
 
@@ -90,7 +92,7 @@ def pass_through(part: Part, k: int) -> Columns:
     y, m, outcome = part.comparators.y[:, k], part.comparators.m[:, k], part.outcomes[k]
     for effect in effects(outcome):
         yield from (_survives(effect, y, m, clip, outcome) for clip in CLIPS)
-    yield from (_whole(effect, y, m) for effect in effects(outcome))
+    yield from (_whole(effect, y) for effect in effects(outcome))
     yield from (np.clip(y - m, -clip, clip) ** 2 for clip in CLIPS)
 
 
@@ -99,6 +101,16 @@ def residual_means(part: Part, k: int) -> Columns:
     people, knots = part.comparators, np.sort(part.comparators.parameters["knots"][k])
     nearest = np.searchsorted((knots[1:] + knots[:-1]) / 2, people.level[:, k])
     return InGroup(nearest, KNOTS, np.ones(len(people))), InGroup(nearest, KNOTS, people.clipped[:, k])
+
+
+def seen(part: Part, k: int) -> Columns:
+    """Returns, one-hot by level of expectation, 1, what of a small effect survives the clip, and the effect."""
+    people, outcome = part.comparators, part.outcomes[k]
+    y, m, clip = people.y[:, k], people.m[:, k], float(people.parameters["clip"][k])
+    level = np.searchsorted(np.sort(people.parameters["levels"][k]), people.level[:, k])
+    numerators = [_survives(effect, y, m, clip, outcome) for effect in effects(outcome)]
+    wholes = [_whole(effect, y) for effect in effects(outcome)]
+    return (InGroup(level, LEVELS, np.column_stack([np.ones(len(y)), *numerators, *wholes])),)
 
 
 def treated_outcome(part: Part, k: int) -> Columns:
@@ -137,7 +149,7 @@ ROWS: Mapping[str, Rows] = {
     rows.__name__: rows
     for rows in (
         treated_profile, attrition, comparator_profile, comparator_moments, comparator_levels, score, curvature,
-        weighted_profile, weighted_moments, pass_through, residual_means, treated_outcome, comparator_weights,
+        weighted_profile, weighted_moments, pass_through, residual_means, seen, treated_outcome, comparator_weights,
         comparator_outcome, treated_product, comparator_product,
     )
 } | {"treated_balance": treated_profile}  # fmt: skip
@@ -154,12 +166,10 @@ def _survives(effect: str, y: Array, m: Array, clip: float, outcome: Outcome) ->
         return y * inside
     if effect == "none":
         return (y > 0) * (seen - np.clip(-m, -clip, clip))
-    if effect == "more":
-        return (1 - y) * m * (np.clip(1 - m, -clip, clip) - seen)
     events = np.floor(y * (outcome.clip - outcome.low) + 1e-9)
     unit = 1 / (outcome.clip - outcome.low)
     return events * (seen - np.clip(y - unit - m, -clip, clip))
 
 
-def _whole(effect: str, y: Array, m: Array) -> Array:
-    return {"shifted": np.ones_like(y), "more": (1 - y) * m}.get(effect, y)
+def _whole(effect: str, y: Array) -> Array:
+    return np.ones_like(y) if effect == "shifted" else y
