@@ -46,8 +46,8 @@ PLAN = Plan.model_validate({
     "privacy": {"epsilon": 1.0, "aggregation": "local"},
     "nodes": {"roster": ["north"], "deadline": "2099-01-01"},
 })  # fmt: skip
-ASKED = {"beta": 0.05, "clip": 0.2, "offsets": 0.01, "tilt": 0.05, "log_scale": -3.0}
-"""Parameters of the requests: a model and weights that make ordinary rows; knots lie between -3 and 3."""
+ASKED = {"beta": 0.05, "clip": 0.2, "tilt": 0.05, "log_scale": -3.0}
+"""Parameters of the requests: a model and weights that make ordinary rows; levels lie between -3 and 3."""
 
 
 def fastest(work: Callable[[], Any], times: int = 3) -> float:
@@ -108,7 +108,7 @@ def made_up(treated: int, comparators: int) -> AnalysisTable:
 
 
 def asked(parameter: Parameter) -> Any:
-    if parameter.name == "knots":
+    if parameter.name == "levels":
         return np.broadcast_to(np.linspace(-3, 3, parameter.shape[1]), parameter.shape).tolist()
     return np.full(parameter.shape, ASKED[parameter.name]).tolist()
 

@@ -217,7 +217,7 @@ def _feature(feature: Feature, values: NDArray[Any]) -> Array:
     if feature.level is not None:
         values = np.where(values == "", np.nan, (values == feature.level).astype(np.float64))
     clipped = np.clip(values.astype(np.float64), feature.low, feature.high)
-    moved = 2 * (np.sqrt(1 + clipped) - 1) if feature.transform == "root" else clipped
+    moved = np.log1p(clipped) if feature.transform == "log" else clipped
     return np.nan_to_num((moved - feature.centre) / feature.scale, nan=0.0)
 
 

@@ -8,8 +8,7 @@ Learn what can be learnt from comparators first; ask the treated for as little a
 3. ``residuals``: how much of an effect survives clipping the residuals, on comparators. From here on residuals are
    clipped, in the model as in the estimate (not for measured amounts, whose residuals are clipped far out throughout).
 4. ``model_3``, ``model_4``: Newton steps with clipped residuals.
-5. ``recalibration``: what clipped residuals average to at every level of expectation, and how much of an effect is seen
-   among people who expect as much as those helped, on comparators (likewise).
+5. ``levels``: how much of an effect is seen among comparators who expect as much as the people helped (likewise).
 6. ``outcome``: residual sums of both sides, and an independent second profile to judge balance by.
 
 Each block has its own account of the whole budget; the shares below add up to one for each.
@@ -41,8 +40,6 @@ WEIGHT_SCALE = 0.5
 """Sums of weights, squared weights and weighted levels are released at half scale beside the weighted residuals."""
 CLIPS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
 """Residual clips to choose from, as shares of the outcome's range."""
-KNOTS = 16
-"""Levels of expectation at which clipped residuals are made to average zero."""
 LEVELS = 5
 """Levels of expectation, about as many people helped in each, at which the share of an effect seen is told apart."""
 LEVEL_BINS = 24
@@ -50,8 +47,8 @@ LEVEL_BINS = 24
 
 TREATED_SHARES = {"treated_profile": 0.11, "attrition": 0.02, "treated_balance": 0.08, "treated_outcome": 0.79}
 COMPARATOR_SHARES = {
-    "comparator_profile": 0.07, "comparator_levels": 0.03, "comparator_moments": 0.08, "score": 0.28, "curvature": 0.06,
-    "weighted_profile": 0.05, "weighted_moments": 0.05, "pass_through": 0.03, "residual_means": 0.05, "seen": 0.05,
+    "comparator_profile": 0.07, "comparator_levels": 0.03, "comparator_moments": 0.08, "score": 0.32, "curvature": 0.06,
+    "weighted_profile": 0.05, "weighted_moments": 0.05, "pass_through": 0.03, "seen": 0.06,
     "comparator_weights": 0.05, "comparator_outcome": 0.20,
 }  # fmt: skip
 
@@ -61,7 +58,7 @@ _PEOPLE_AND_FEATURES = "people; features in public standard deviations"
 _WEIGHTED_FEATURES = "weights of people; features in public standard deviations"
 _FEATURES_SQUARED = "products of features in public standard deviations"
 _RANGES = "ranges of the outcome"
-_FOR_CLIPPING = ("pass_through", "residual_means", "seen")
+_FOR_CLIPPING = ("pass_through", "seen")
 
 LONG_TAIL = 1.4
 """The last round's budget of an outcome in days, over that of another: its range is longest over its spread."""
@@ -100,7 +97,7 @@ def learning(plan: Plan, budget: Budget) -> tuple[RoundSpec, ...]:
         *models[:EARLY_ROUNDS],
         _residuals(shaped, plan.outcomes, names, budget),
         *models[EARLY_ROUNDS:],
-        _recalibration(shaped, plan.outcomes, names, budget),
+        _levels_of_expectation(shaped, plan.outcomes, names, budget),
     )
     return tuple(spec for spec in rounds if spec.vectors)
 
@@ -191,13 +188,12 @@ def _residuals(
     return RoundSpec("residuals", vectors, _residual_parameters(outcomes, names)[:1])
 
 
-def _recalibration(
+def _levels_of_expectation(
     shaped: tuple[Outcome, ...], outcomes: tuple[Outcome, ...], names: tuple[str, ...], budget: Budget
 ) -> RoundSpec:
-    vectors = [_residual_means(outcome, budget.of("residual_means", 1 / len(shaped))) for outcome in shaped]
-    vectors += [_seen(outcome, budget.of("seen", 1 / len(shaped))) for outcome in shaped]
+    vectors = tuple(_seen(outcome, budget.of("seen", 1 / len(shaped))) for outcome in shaped)
     levels = Parameter("levels", (len(outcomes), LEVELS - 1), -500.0, 500.0)
-    return RoundSpec("recalibration", tuple(vectors), (*_residual_parameters(outcomes, names)[:3], levels))
+    return RoundSpec("levels", vectors, (*_residual_parameters(outcomes, names), levels))
 
 
 def _pass_through(outcome: Outcome, budget: float) -> VectorSpec:
@@ -217,21 +213,12 @@ def _seen(outcome: Outcome, budget: float) -> VectorSpec:
                       "one-hot by expectation, times (1, effects in [0, 1])")  # fmt: skip
 
 
-def _residual_means(outcome: Outcome, budget: float) -> VectorSpec:
-    labels = tuple(f"{what} {knot + 1}" for what in ("people", "residual") for knot in range(KNOTS))
-    return VectorSpec(f"residual_means.{outcome.name}", "comparator", labels, math.sqrt(2), budget,
-                      "people; residual clips", "residuals",
-                      "one-hot by expectation, times (1, r) with r in [-1, 1]")  # fmt: skip
-
-
 def _residual_parameters(outcomes: tuple[Outcome, ...], names: tuple[str, ...]) -> tuple[Parameter, ...]:
-    """Residuals are clip((y - m) / clip) less the offset at m's level, clipped to [-1, 1] again."""
+    """Residuals are (y - m) / clip, clipped to [-1, 1]."""
     count = len(outcomes)
     return (
         Parameter("beta", (count, len(names) + 1), -50.0, 50.0),
         Parameter("clip", (count,), 1e-3, 1.0),
-        Parameter("knots", (count, KNOTS), -500.0, 500.0),
-        Parameter("offsets", (count, KNOTS), -1.0, 1.0),
     )
 
 

@@ -37,6 +37,10 @@ class Link:
         """Returns by how much the expected value grows with the predictor."""
         return np.asarray(mean * (1 - np.asarray(mean) ** self.sharpness), dtype=np.float64)
 
+    def bend(self, mean: float) -> float:
+        """Returns by what share of itself the slope grows with the predictor."""
+        return float(1 - (1 + self.sharpness) * mean**self.sharpness)
+
     def predictor(self, mean: float) -> float:
         """Returns the linear predictor of an expected value in (0, 1)."""
         return float(logit(mean**self.sharpness)) / self.sharpness

@@ -54,8 +54,6 @@ def parameters(spec: RoundSpec) -> dict[str, Any]:
 
 
 def _longest(parameter: Parameter) -> Any:
-    if parameter.name == "knots":
-        return np.tile(np.linspace(-4, 4, parameter.shape[-1]), (parameter.shape[0], 1)).tolist()
     return np.full(parameter.shape, {"clip": 0.5, "log_scale": 60.0}.get(parameter.name, 0.0)).tolist()
 
 

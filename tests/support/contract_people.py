@@ -19,7 +19,7 @@ PLAN = Plan.model_validate({
     "cohortium": 1, "study": "contract", "title": "Contract", "question": "Does it hold?", "data": "table",
     "covariates": [
         {"name": "age", "low": 18, "high": 110},
-        {"name": "use", "low": 0, "high": 10, "centre": 0.4, "scale": 0.8, "transform": "root"},
+        {"name": "use", "low": 0, "high": 10, "centre": 0.4, "scale": 0.8, "transform": "log"},
         {"name": "area", "levels": ["north", "south", "elsewhere"]},
     ],
     "outcomes": [

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from cohortium_coordinator.combine.outcome_model import OutcomeModel
+from cohortium_coordinator.combine.outcome_model import OutcomeModel, moments
 from cohortium_coordinator.combine.profile import Means, Profile
 from cohortium_coordinator.combine.residual_clip import ResidualClip
 from cohortium_coordinator.combine.sums import Array, NoisySum
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
 
 Z95 = float(ndtri(0.975))
+_LINEAR = 2.0
+"""The model's error varies so many times as much as its linear approximation; measured, 1.0 to 2.9 (docs/adr/0007)."""
 _PRIOR_CV = 0.4
 """How well the comparators' residual variance foretells that of the people helped."""
 
@@ -198,23 +200,23 @@ def _fieller(ratio: float, n: float, sum_noise: float, count_noise: float, rest:
     return middle - half, middle + half
 
 
-def model_variance(model: OutcomeModel, gap: Array, gap_noise: float, sampling: Array) -> float:
-    """Returns (u_t - u_w)' Var(beta) (u_t - u_w) on the scale of y, less what noise alone adds to the gap.
+def model_variance(model: OutcomeModel, lever: Array, noise: float, sampling: Array) -> float:
+    """Returns what the outcome model's uncertainty does to a difference of mean expected values, in units of y squared.
+
+    It is lever' Var(beta) lever, times ``_LINEAR``. Noise in the lever is added, not taken off: weights are made to fit
+    the noisy profile, so that the gap that is seen is smaller than the true one by about as much as is noise.
 
     Args:
-        model: coefficients and the uncertainty noise leaves in them.
-        gap: (p,) mean features of the people helped less those of the weighted comparators.
-        gap_noise: variance of the noise in each.
-        sampling: (p, p) sampling variance of the slopes.
+        model: coefficients and the uncertainty that noise leaves in them.
+        lever: (1 + p,) by how much each coefficient moves the difference.
+        noise: variance of the noise in each entry of the lever but the first.
+        sampling: (1 + p, 1 + p) sampling variance of the coefficients.
     """
-    beta = model.covariance[1:, 1:] + sampling
-    raw = float(gap @ beta @ gap)
-    believed = max(raw - gap_noise * float(np.trace(beta)), raw / 4)
-    return float(model.link.slope(model.usual)) ** 2 * believed
+    beta = model.covariance + sampling
+    return _LINEAR * (float(lever @ beta @ lever) + noise * float(np.trace(beta[1:, 1:])))
 
 
 def sampling_variance(model: OutcomeModel, profile: Profile, residual_square: float) -> Array:
-    """Returns the slopes' sampling variance: residual variance over the squared slope of m, times S^-1 / n."""
-    slope = float(model.link.slope(model.usual))
-    precision = np.asarray(np.linalg.inv(profile.covariance), dtype=np.float64)
-    return residual_square / slope**2 * precision / profile.comparators.n
+    """Returns the coefficients' sampling variance: residual variance over the squared slope of m, over (z'z)."""
+    slope, z = float(model.link.slope(model.level)), moments(profile.comparators.mean, profile.covariance)
+    return np.asarray(residual_square / slope**2 * np.linalg.inv(z) / profile.comparators.n, dtype=np.float64)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from cohortium_coordinator.combine.estimate import Effect, Weighted, compared, effect, model_variance
 from cohortium_coordinator.combine.outcome_model import OutcomeModel
 from cohortium_coordinator.combine.profile import Means
@@ -20,17 +22,25 @@ class Fitted:
         outcome: which.
         model: its model.
         clip: its residual clip.
-        sampling: (p, p) sampling variance of the model's slopes.
+        sampling: (1 + p, 1 + p) sampling variance of the model's coefficients.
+        covariance: (p, p) of the comparators' features.
+        steep: slope of the model where the people helped are expected to be.
     """
 
     outcome: Outcome
     model: OutcomeModel
     clip: ResidualClip
     sampling: Array
+    covariance: Array
+    steep: float
 
     def doubt(self, gap: Array, gap_noise: float) -> float:
-        """Returns the variance that the model's uncertainty adds over a gap in mean features."""
-        return model_variance(self.model, gap, gap_noise, self.sampling)
+        """Returns the variance that the model's uncertainty adds over a gap in mean features, (p,).
+
+        The model is taken to be as steep all along it as for the people helped.
+        """
+        lever = self.steep * np.array([0.0, *gap])
+        return model_variance(self.model, lever, self.steep**2 * gap_noise, self.sampling)
 
     def effect(
         self, treated: NoisySum, comparators: NoisySum, *, best: Means, count: Means, weighted: Weighted
@@ -44,8 +54,8 @@ class Fitted:
             count: the outcome round's own count of them.
             weighted: the comparators' weights.
         """
-        gap = best.mean - weighted.means.mean
-        doubt = self.doubt(gap, best.noise + weighted.means.noise)
-        against = compared(comparators, weighted)
-        return effect(treated, against, count=count, clip=self.clip, model_variance=doubt,
-                      level=self.model.moved(against.level, gap))  # fmt: skip
+        against, others = compared(comparators, weighted), weighted.means
+        level = self.model.moved(against.level, best.mean - others.mean)
+        lever = self.model.lever((level, best.mean), (against.level, others.mean), self.covariance)
+        doubt = model_variance(self.model, lever, self.steep**2 * (best.noise + others.noise), self.sampling)
+        return effect(treated, against, count=count, clip=self.clip, model_variance=doubt, level=level)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from cohortium_coordinator.combine.estimate import Compared, Weighted, effect
 from cohortium_coordinator.combine.found import Found
 from cohortium_coordinator.combine.learned import Learned
+from cohortium_coordinator.combine.levels import levels
 from cohortium_coordinator.combine.profile import Means
-from cohortium_coordinator.combine.recalibration import levels
 from cohortium_coordinator.combine.sums import Array, NoisySum
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
 from cohortium_protocols.estimates import Estimate, first_primary

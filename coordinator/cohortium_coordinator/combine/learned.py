@@ -1,4 +1,4 @@
-"""What the rounds so far taught: the profile, the weights, every outcome's model, clip and offsets."""
+"""What the rounds so far taught: the profile, the weights, every outcome's model and clip."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from cohortium_coordinator.combine.estimate import Weighted, read_weights, sampling_variance
 from cohortium_coordinator.combine.fitted import Fitted
-from cohortium_coordinator.combine.outcome_model import OutcomeModel, plain_curvature, start, stepped
+from cohortium_coordinator.combine.levels import levels
+from cohortium_coordinator.combine.outcome_model import OutcomeModel, curvature, plain_curvature, start, stepped
 from cohortium_coordinator.combine.profile import Means, Profile, means, pooled, read_profile
-from cohortium_coordinator.combine.recalibration import knots, levels, offsets
 from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, ResidualClip, choose, corrected
 from cohortium_coordinator.combine.sums import Answers, NoisySum, national_sums
 from cohortium_coordinator.combine.tilt import Tilt, first_tilt, retilted
-from cohortium_protocols.doubly_robust import CLIPS, COUNT_SCALE, EARLY_ROUNDS, KNOTS, LEVELS, MODEL_ROUNDS, effects
+from cohortium_protocols.doubly_robust import CLIPS, COUNT_SCALE, EARLY_ROUNDS, LEVELS, MODEL_ROUNDS, effects
 from cohortium_protocols.estimates import split_name
 from cohortium_protocols.plan import Outcome, Plan
 from cohortium_protocols.schedules import LAST
@@ -57,12 +57,8 @@ class Learned:
         """Returns one of the parameters that do not belong to a single estimate."""
         if name == "beta":
             return [model.beta.tolist() for model in self.models]
-        if name == "knots":
-            return [knots(model, self.profile).tolist() for model in self.models]
         if name == "levels":
             return [levels(model, self.profile, LEVELS).tolist() for model in self.models]
-        if name == "offsets":
-            return [self._offsets(outcome) for outcome in self.plan.outcomes]
         if name == "clip":
             return [self.clip(k).clip for k in range(len(self.models))]
         return self.tilt.tilt.tolist() if name == "tilt" else self.tilt.log_scale
@@ -80,8 +76,9 @@ class Learned:
     def _steps(self, k: int, model: OutcomeModel, rounds: tuple[str, ...]) -> OutcomeModel:
         outcome, people = self.plan.outcomes[k], self.profile.comparators.n
         for sums in (self.sums(name) for name in rounds if name in self.done):
-            curvature = sums.get(f"curvature.{outcome.name}") or plain_curvature(model, self.profile)
-            model = stepped(model, sums[f"score.{outcome.name}"], curvature, people)
+            released, plain = sums.get(f"curvature.{outcome.name}"), plain_curvature(model, self.profile)
+            curved = curvature(released, plain) if released else plain
+            model = stepped(model, sums[f"score.{outcome.name}"], curved, people)
         return model
 
     def _tilt(self) -> Tilt:
@@ -101,11 +98,6 @@ class Learned:
         released = self.sums("residuals")[f"pass_through.{outcome.name}"]
         people, price = self.profile.comparators.n, self._price(outcome)
         return choose(outcome, released, people=people, level=model.usual, price=price)
-
-    def _offsets(self, outcome: Outcome) -> list[float]:
-        if not effects(outcome):
-            return [0.0] * KNOTS
-        return [float(each) for each in offsets(self.sums("recalibration")[f"residual_means.{outcome.name}"])]
 
     def _price(self, outcome: Outcome) -> Price:
         """Returns what sampling, and the noise of the last round, will cost the estimate of an outcome.
@@ -137,12 +129,15 @@ class Learned:
         outcome, clip = self.plan.outcomes[k], self.clip(k)
         if not effects(outcome) or clip.clip == 1.0:
             return clip
-        return corrected(clip, outcome, self.sums("recalibration")[f"seen.{outcome.name}"])
+        return corrected(clip, outcome, self.sums("levels")[f"seen.{outcome.name}"])
 
     def fitted(self, k: int) -> Fitted:
         """Returns an outcome's model, clip and their uncertainty."""
-        sampling = sampling_variance(self.models[k], self.profile, self.residual_square(k))
-        return Fitted(self.plan.outcomes[k], self.models[k], self.corrected(k), sampling)
+        model, profile = self.models[k], self.profile
+        sampling = sampling_variance(model, profile, self.residual_square(k))
+        level = model.moved(model.level, profile.treated.mean - profile.comparators.mean)
+        return Fitted(self.plan.outcomes[k], model, self.corrected(k), sampling, profile.covariance,
+                      float(model.link.slope(level)))  # fmt: skip
 
     @property
     def spreads(self) -> tuple[float | None, ...]:

@@ -1,7 +1,7 @@
 """The outcome model, learnt from comparators in noisy Newton steps.
 
-The expected value is a curve of beta_0 + beta' u (``links``): a fractional logit (Papke and Wooldridge 1996), for counts
-nearly a log link; fitted by sum (y - m) (1, u) = 0 either way. Every step is also a Kalman update:
+The expected value is a curve of beta_0 + beta' u (``links``): a fractional logit (Papke and Wooldridge 1996), or nearly
+a log link for counts; it is fitted by sum (y - m) (1, u) = 0 either way. Every step is also a Kalman update:
 what a noisy gradient says is weighed against what is known already, so that with many comparators a step is Newton's,
 and with few the coefficients stay near where they were instead of following the noise.
 """
@@ -24,8 +24,14 @@ _LONGEST_STEP = 1.5
 _SLOPE_PRIOR = 3.0
 _AMOUNT_PRIOR = 0.35
 """Prior standard deviation of a slope: of the linear predictor; for measured amounts, in standard deviations of y."""
+_UNLIKE_PLAIN = 0.3
+"""By how much of its typical entry a curvature may be thought to differ from the plain one."""
 _CURVED = 0.25
 """Share of a step's length that the next step doubts, for the model is not quadratic."""
+
+
+Group = tuple[float, Array]
+"""A group's mean outcome, in units of y, and its mean features, (p,)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class OutcomeModel:
         clip: bound on a residual in the gradient, in units of y.
         spread: about the standard deviation of y, or its largest possible value where the whole range is used.
         link: from linear predictor to expected value.
+        level: mean of y, about.
         seen: share of a change in m that shows in clipped residuals.
     """
 
@@ -46,12 +53,25 @@ class OutcomeModel:
     clip: float
     spread: float
     link: Link
+    level: float
     seen: float = 1.0
 
     @property
     def usual(self) -> float:
         """The expected value at the centre of all features."""
         return float(self.link.mean(self.beta[0]))
+
+    def lever(self, here: Group, there: Group, covariance: Array) -> Array:
+        """Returns by how much each coefficient moves the difference of two groups' expected values, shape (1 + p,).
+
+        Inside a group, those who expect more count for more, as in ``plain_curvature``.
+        """
+        lean = covariance @ self.beta[1:]
+        ends = []
+        for level, mean in (here, there):
+            inside = float(np.clip(level, 1e-6, 1 - 1e-6))
+            ends.append(float(self.link.slope(inside)) * np.array([1.0, *(mean + self.link.bend(inside) * lean)]))
+        return np.asarray(ends[0] - ends[1], dtype=np.float64)
 
     def moved(self, level: float, gap: Array) -> float:
         """Returns an expected value in [0, 1], moved along a gap in mean features, (p,), by the model."""
@@ -72,7 +92,7 @@ def start(outcome: Outcome, levels: NoisySum, profile: Profile) -> OutcomeModel:
     beta = np.zeros(1 + count)
     curve = link(outcome.kind)
     beta[0] = curve.predictor(float(np.clip(level, least, 1 - least)))
-    return OutcomeModel(beta, np.diag([1.0, *[slope**2] * count]), clip, spread, curve)
+    return OutcomeModel(beta, np.diag([1.0, *[slope**2] * count]), clip, spread, curve, level)
 
 
 def _located(levels: NoisySum) -> tuple[float, float]:
@@ -93,26 +113,45 @@ def _located(levels: NoisySum) -> tuple[float, float]:
     return float(np.clip(middle, 0.02, 0.98)), spread
 
 
-def plain_curvature(model: OutcomeModel, profile: Profile) -> NoisySum:
-    """Returns the curvature at the intercept from the profile's moments: good where the slope hardly varies."""
-    slope = float(model.link.slope(model.usual))
-    n, mean = profile.comparators.n, profile.comparators.mean
-    second = profile.covariance + np.outer(mean, mean)
-    return NoisySum(n * slope * np.block([[np.ones((1, 1)), mean[None]], [mean[:, None], second]]), 0.0)
+def plain_curvature(model: OutcomeModel, profile: Profile) -> Array:
+    """Returns the curvature that follows from the profile's moments, shape (1 + p, 1 + p).
+
+    Were features normal and the slope of m an exponential of the predictor, weighting people by it would move their
+    mean by S beta, times its bend, and leave their covariance S.
+    """
+    lean = model.link.bend(model.level) * profile.covariance @ model.beta[1:]
+    slope = float(model.link.slope(model.level))
+    return profile.comparators.n * slope * moments(profile.comparators.mean + lean, profile.covariance)
 
 
-def stepped(model: OutcomeModel, score: NoisySum, curvature: NoisySum, people: float) -> OutcomeModel:
+def moments(mean: Array, covariance: Array) -> Array:
+    """Returns the mean outer product of (1, features) from their mean and covariance."""
+    second = covariance + np.outer(mean, mean)
+    return np.block([[np.ones((1, 1)), mean[None]], [mean[:, None], second]])
+
+
+def curvature(released: NoisySum, plain: Array) -> Array:
+    """Returns a released curvature, drawn to the plain one as far as it is noise; never below half of that.
+
+    Raising the eigenvalues of the released one above their noise instead would shorten every step.
+    """
+    typical = float(np.trace(plain)) / len(plain)
+    prior, noise = (_UNLIKE_PLAIN * typical) ** 2, released.noise / 2
+    mixed = plain + prior / (prior + noise) * (released.values - plain)
+    return floored(mixed - plain / 2, 0.0) + plain / 2
+
+
+def stepped(model: OutcomeModel, score: NoisySum, curved: Array, people: float) -> OutcomeModel:
     """Returns the model after one noisy Newton step.
 
     Args:
         model: what was known.
         score: sum of clipped residuals, as shares of the clip, times (1, features), at the model's beta.
-        curvature: sum of the slope of m times the outer products of (1, features), there.
+        curved: sum of the slope of m times the outer products of (1, features), there.
         people: number of comparators.
     """
-    width = len(model.beta)
     noise = max(score.noise * model.clip**2, 1e-6 * people)
-    h = model.seen * floored(curvature.values, max(0.9 * float(np.sqrt(curvature.noise * width)), 1e-6 * people))
+    h = model.seen * floored(curved, 1e-6 * people)
     posterior = np.linalg.inv(np.linalg.inv(model.covariance) + h @ h / noise)
     step = posterior @ h @ (score.values * model.clip) / noise
     step = step * min(1.0, _LONGEST_STEP / max(float(np.linalg.norm(step)), 1e-12))

@@ -16,15 +16,17 @@ from cohortium_coordinator.combine.sums import Array, NoisySum
 from cohortium_protocols.doubly_robust import CLIPS, LEVELS, effects
 from cohortium_protocols.plan import Outcome
 
-_LEAST = 0.7
+_LEAST = 0.88
 """Least pass-through among all comparators of a clip that can be chosen; after correction it is not below 0.4."""
 _EFFECT = 0.3
 """An effect of 30 % of the level is what the doubt about its shape is measured on."""
 _Z95 = 1.96
 _SQUARED: list[float] = [0.0, *(clip**2 for clip in CLIPS)]
-_UNLIKE_OTHERS = 0.1
+_UNLIKE_OTHERS = 0.15
 """By how much the pass-through among the people helped may be thought to differ from that among all comparators."""
 _LEAST_SEEN = 0.4
+_DISTORTS = 0.8
+"""A clip also distorts the outcome model: so much of what is not seen is doubted when a clip is chosen."""
 _UNSEEN = 0.1
 """Share of the unseen part of an effect that is doubted even where all shapes agree."""
 
@@ -130,7 +132,7 @@ def _option(index: int, kappa: Array, noise: float, cut: tuple[float, float]) ->
         return UNCLIPPED
     low, high = float(kappa.min()), float(kappa.max())
     middle = (low + high) / 2
-    return ResidualClip(CLIPS[index], middle, (high - low) / 2 + _UNSEEN * (1 - middle), noise, cut)
+    return ResidualClip(CLIPS[index], middle, (high - low) / 2 + _DISTORTS * (1 - middle), noise, cut)
 
 
 @dataclass(frozen=True)

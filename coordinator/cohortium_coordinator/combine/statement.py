@@ -116,7 +116,7 @@ def _profile(plan: Plan, findings: Findings) -> tuple[ProfileRow, ...]:
     rows = []
     for i, feature in enumerate(features(plan)):
         treated, before, after = (feature.shown(float(mean[i])) for mean in groups)
-        unit = "typical" if feature.transform == "root" else "" if feature.level is None else "share"
+        unit = "typical" if feature.transform == "log" else "" if feature.level is None else "share"
         rows.append(ProfileRow(covariate=feature.name, title=feature.title, treated=treated,
                                comparison_before=before, comparison_after=after, unit=unit))  # fmt: skip
     return tuple(rows)

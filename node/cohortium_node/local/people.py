@@ -40,16 +40,9 @@ class People(Side):
         return np.column_stack([link.mean(level) for link, level in zip(self.links, self.level.T, strict=True)])
 
     @cached_property
-    def clipped(self) -> Array:
+    def r(self) -> Array:
         """The residuals y - m, clipped and scaled to [-1, 1], shape (n, K)."""
         return np.clip((self.y - self.m) / self.parameters["clip"], -1.0, 1.0)
-
-    @cached_property
-    def r(self) -> Array:
-        """The clipped residuals less what they average to at their level of expectation, in [-1, 1], shape (n, K)."""
-        knots, offsets = np.sort(self.parameters["knots"]), self.parameters["offsets"]
-        average = [np.interp(self.level[:, k], knots[k], offsets[k]) for k in range(len(knots))]
-        return np.asarray(np.clip(self.clipped - np.array(average).T, -1.0, 1.0), dtype=np.float64)
 
     @cached_property
     def exponent(self) -> Array:

@@ -17,7 +17,6 @@ from cohortium_protocols.attrition import EXIT_STEPS
 from cohortium_protocols.doubly_robust import (
     CLIPS,
     COUNT_SCALE,
-    KNOTS,
     LEVEL_BINS,
     LEVELS,
     SQUARE_SCALE,
@@ -63,8 +62,8 @@ def comparator_levels(part: Part, k: int) -> Columns:
 
 
 def score(part: Part, k: int) -> Columns:
-    """Returns r times (1, features), r before recalibration: the gradient of the quasi-likelihood."""
-    r = part.comparators.clipped[:, k]
+    """Returns r times (1, features): the gradient of the quasi-likelihood."""
+    r = part.comparators.r[:, k]
     return r, Times(r, part.comparators.model)
 
 
@@ -94,13 +93,6 @@ def pass_through(part: Part, k: int) -> Columns:
         yield from (_survives(effect, y, m, clip, outcome) for clip in CLIPS)
     yield from (_whole(effect, y) for effect in effects(outcome))
     yield from (np.clip(y - m, -clip, clip) ** 2 for clip in CLIPS)
-
-
-def residual_means(part: Part, k: int) -> Columns:
-    """Returns the nearest knot to the linear predictor, one-hot, times (1, r), r before recalibration."""
-    people, knots = part.comparators, np.sort(part.comparators.parameters["knots"][k])
-    nearest = np.searchsorted((knots[1:] + knots[:-1]) / 2, people.level[:, k])
-    return InGroup(nearest, KNOTS, np.ones(len(people))), InGroup(nearest, KNOTS, people.clipped[:, k])
 
 
 def seen(part: Part, k: int) -> Columns:
@@ -149,7 +141,7 @@ ROWS: Mapping[str, Rows] = {
     rows.__name__: rows
     for rows in (
         treated_profile, attrition, comparator_profile, comparator_moments, comparator_levels, score, curvature,
-        weighted_profile, weighted_moments, pass_through, residual_means, seen, treated_outcome, comparator_weights,
+        weighted_profile, weighted_moments, pass_through, seen, treated_outcome, comparator_weights,
         comparator_outcome, treated_product, comparator_product,
     )
 } | {"treated_balance": treated_profile}  # fmt: skip
