@@ -1,8 +1,8 @@
 """The studies of one operator: what is stored, what is done next, and the mailbox in between.
 
-Every step is stored before anything of it is posted, posting twice does no harm, and what to do next is
-worked out from the records alone (``study.state``). The process can therefore be killed at any moment and
-started again.
+Every step is stored before anything of it is posted, and its end only after what was not answered was withdrawn
+(``study.outbox``). Doing either twice does no harm, and what to do next is worked out from the records alone
+(``study.state``). The process can therefore be killed at any moment and started again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cohortium_coordinator.config import StudySettings
 from cohortium_coordinator.report import write_report
 from cohortium_coordinator.result import NodeState, NodeStatus, StudyResult
 from cohortium_coordinator.store import Message, SqliteStore
+from cohortium_coordinator.study.outbox import Outbox
 from cohortium_coordinator.study.records import (
     FIRST_ATTEMPT,
     Ending,
@@ -25,7 +26,6 @@ from cohortium_coordinator.study.records import (
     Received,
     Records,
     Reported,
-    Sent,
     Step,
     Summed,
 )
@@ -53,7 +53,6 @@ from cohortium_coordinator.study.state import (
     charged,
     counted,
     next_action,
-    outstanding,
 )
 from cohortium_coordinator.study.status import StudyStatus, node_progress, study_status
 from cohortium_coordinator.study.witness import Witness
@@ -89,7 +88,7 @@ class StudyService:
         self._turn = threading.RLock()
         self._since: datetime | None = None
         self._sums = SecureSums(store, settings.nodes)
-        self._posted: set[tuple[str, Sent]] = set()
+        self._outbox = Outbox(store, mailbox)
         self._quiet: set[str] = set()  # studies with nothing left to do or to wait for
         self._open: dict[str, OpenStudy] = {}
         self._troubles: dict[str, str] = {}
@@ -145,7 +144,9 @@ class StudyService:
     def close(self, study: str, reason: str, now: datetime | None = None) -> None:
         """Ends a study before its result: nodes are told to close it. One that has ended stays as it is."""
         with self._turn:
-            if self._records(study).ending is None:
+            records = self._records(study)
+            if records.ending is None:
+                self._outbox.withdraw(records)
                 self._end(study, Ending("closed", (), "", reason, now or datetime.now(UTC)))
 
     def studies(self) -> list[str]:
@@ -292,14 +293,10 @@ class StudyService:
 
     def _advance(self, study: str, clock: Clock) -> None:
         opened = self._opened(study)
-        while action := next_action(opened.terms, self._records(study), clock):
+        while action := next_action(opened.terms, records := self._records(study), clock):
+            self._outbox.withdraw(records)
             self._do(action, study, opened, clock.now)
-        left = outstanding(self._records(study))
-        for sent in left:
-            if (study, sent) not in self._posted:
-                self._mailbox.post(sent.node, self._store.envelope(study, sent))
-                self._posted.add((study, sent))
-        if not left:
+        if not self._outbox.post(records):
             self._quiet.add(study)
 
     def _do(self, action: Action, study: str, opened: OpenStudy, now: datetime) -> None:

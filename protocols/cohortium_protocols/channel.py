@@ -46,6 +46,13 @@ class Post(Protocol):
         """Stores an envelope for a party durably; returns its number, the same one for the same bytes."""
         ...
 
+    def withdraw(self, envelope: bytes) -> None:
+        """Removes an envelope durably, fetched or not; one that is not there changes nothing.
+
+        Posted once more, it comes again, under a new number.
+        """
+        ...
+
     def fetch(self, recipient: str, after: int, wait: float = 0.0) -> Sequence[tuple[int, bytes]]:
         """Returns a party's envelopes after a sequence number, oldest first; see :meth:`Channel.fetch`."""
         ...

@@ -2,8 +2,8 @@
 
 It keeps the promise of :class:`cohortium_protocols.channel.Post` as the real relay does. With faults it does
 what a failing network or a dishonest relay can do: lose a call, hold an envelope back, deliver it twice, in
-another order, altered, or again after others. What it took it delivers unharmed at last, so that a study can
-still end; the altered and repeated ones come beside it.
+another order, altered, or again after others. What it took, and was not withdrawn, it delivers unharmed at last, so
+that a study can still end; the altered and repeated ones come beside it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import count
 from threading import Condition
 from typing import Literal
 
@@ -47,9 +48,10 @@ class MemoryRelay:
         self._faults = faults or Faults()
         self._generator = generator or np.random.default_rng(0)
         self._changed = Condition()
+        self._numbers = count(1)
         self._accepted: dict[bytes, int] = {}
         self._waiting: dict[str, list[bytes]] = defaultdict(list)
-        self._delivered: dict[str, list[bytes]] = defaultdict(list)
+        self._delivered: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
 
     def post(self, recipient: str, envelope: bytes) -> int:
         """Takes an envelope; returns its number, the same one for the same bytes.
@@ -61,10 +63,19 @@ class MemoryRelay:
             raise refused(Refusal.SIZE)
         with self._changed:
             if envelope not in self._accepted:
-                self._accepted[envelope] = len(self._accepted) + 1
+                self._accepted[envelope] = next(self._numbers)
                 self._waiting[recipient].append(envelope)
                 self._changed.notify_all()
             return self._accepted[envelope]
+
+    def withdraw(self, envelope: bytes) -> None:
+        """Removes an envelope and its copies, fetched or not; one that is not there changes nothing."""
+        with self._changed:
+            self._accepted.pop(envelope, None)
+            for waiting in self._waiting.values():
+                waiting[:] = [each for each in waiting if each != envelope]
+            for delivered in self._delivered.values():
+                delivered[:] = [each for each in delivered if each[1] != envelope]
 
     def fetch(self, recipient: str, after: int, wait: float = 0.0) -> list[tuple[int, bytes]]:
         """Returns what was delivered to a party after a sequence number, oldest first.
@@ -78,7 +89,7 @@ class MemoryRelay:
         with self._changed:
             while True:
                 self._deliver(recipient)
-                found = list(enumerate(self._delivered[recipient], start=1))[after:]
+                found = [each for each in self._delivered[recipient] if each[0] > after]
                 left = deadline - time.monotonic()
                 if found or left <= 0:
                     return found
@@ -99,14 +110,16 @@ class MemoryRelay:
 
     def _deliver(self, recipient: str) -> None:
         waiting, delivered = self._waiting[recipient], self._delivered[recipient]
+        arriving: list[bytes] = []
         held = [envelope for envelope in waiting if self._happens(self._faults.delay)]
         going = [envelope for envelope in waiting if envelope not in held]
         if self._happens(self._faults.reorder):
             going = [going[i] for i in self._generator.permutation(len(going))]
         if delivered and self._happens(self._faults.replay):
-            delivered.append(delivered[self._generator.integers(len(delivered))])
+            arriving.append(delivered[self._generator.integers(len(delivered))][1])
         for envelope in going:
-            delivered.extend(self._copies(envelope))
+            arriving.extend(self._copies(envelope))
+        delivered.extend((next(self._numbers), data) for data in arriving)
         self._waiting[recipient] = held
 
     def _copies(self, envelope: bytes) -> list[bytes]:

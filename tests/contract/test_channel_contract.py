@@ -107,6 +107,37 @@ def test_what_was_fetched_can_be_fetched_again(network: Network) -> None:
     assert north.fetch(0) == north.fetch(0) != []
 
 
+def test_what_was_withdrawn_does_not_come_fetched_before_or_not(network: Network) -> None:
+    north, sent = network.channel("north"), [to_north(i) for i in range(4)]
+    for data in sent[:3]:
+        network.post.post("north", data)
+    (first, _), *_ = north.fetch(0)
+    network.post.post("north", sent[3])
+    for data in (sent[1], sent[3], sent[1]):
+        network.post.withdraw(data)
+    assert [data for _, data in north.fetch(0)] == [sent[0], sent[2]]
+    assert [data for _, data in north.fetch(first)] == [sent[2]]
+
+
+def test_numbers_are_not_used_again_and_what_was_withdrawn_can_be_posted_again(network: Network) -> None:
+    north = network.channel("north")
+    network.post.post("north", to_north())
+    ((number, _),) = north.fetch(0)
+    network.post.withdraw(to_north())
+    network.post.post("north", to_north())
+    ((again, data),) = north.fetch(number)
+    assert (again > number, data) == (True, to_north())
+
+
+def test_withdrawing_what_is_not_there_changes_nothing(network: Network) -> None:
+    network.post.post("north", to_north())
+    network.post.post("south", envelope("lab", "south"))
+    network.post.withdraw(to_north("never posted"))
+    network.post.withdraw(envelope("lab", "south"))
+    assert [data for _, data in network.channel("north").fetch(0)] == [to_north()]
+    assert network.channel("south").fetch(0) == []
+
+
 def test_a_party_sees_only_its_own_envelopes(network: Network) -> None:
     network.post.post("north", to_north())
     assert network.channel("south").fetch(0) == []

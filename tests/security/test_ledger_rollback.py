@@ -65,7 +65,7 @@ class World:
 
     def witness(self, *, answers: bool = True) -> None:
         """Takes in what the node said; anchors every statement, and answers recalls."""
-        for number, data in self.relay.fetch("lab", 0)[self.read :]:
+        for number, data in self.relay.fetch("lab", self.read):
             self.read = number
             envelope = Envelope.from_bytes(data)
             body = envelope.content()

@@ -43,6 +43,17 @@ def test_numbers_rise_over_all_parties(mailbox: Mailbox) -> None:
     assert mailbox.fetch("south", 0) == [(3, b"south")]
 
 
+def test_what_was_withdrawn_is_gone_after_a_restart_too_and_its_number_with_it(path: Path) -> None:
+    first = Mailbox(path)
+    for data in (b"a", b"b"):
+        first.post("north", data)
+    first.withdraw(b"b")
+    first.close()
+    with closing(Mailbox(path)) as again:
+        assert again.fetch("north", 0) == [(1, b"a")]
+        assert again.post("north", b"b") == 3
+
+
 def test_every_commit_waits_for_the_disk(mailbox: Mailbox) -> None:
     assert mailbox._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert mailbox._database.execute("PRAGMA synchronous").fetchone() == (2,)    # FULL
@@ -52,7 +63,8 @@ def test_what_was_acknowledged_survives_the_death_of_the_process(path: Path) -> 
     program = (
         "import sys, os; from pathlib import Path; from cohortium_coordinator.relay.mailbox import Mailbox\n"
         "mailbox = Mailbox(Path(sys.argv[1]))\n"
-        "for i in range(5): mailbox.post('lab', bytes([i]))\n"
+        "for i in range(6): mailbox.post('lab', bytes([i]))\n"
+        "mailbox.withdraw(bytes([5]))\n"
         "os.kill(os.getpid(), 9)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -33,6 +33,16 @@ def fetched(channel: MemoryChannel, after: int) -> list[tuple[int, bytes]]:
         return []
 
 
+def test_what_was_withdrawn_comes_no_more_held_back_repeated_or_replayed() -> None:
+    relay = MemoryRelay(Faults(delay=0.5, duplicate=0.5, replay=0.5), np.random.default_rng(4))
+    for data in SENT:
+        relay.post("north", data)
+    relay.fetch("north", 0)
+    for data in SENT[::2]:
+        relay.withdraw(data)
+    assert {data for _ in range(40) for _, data in relay.fetch("north", 0)} == set(SENT[1::2])
+
+
 def test_without_faults_everything_comes_once_in_order() -> None:
     assert received(Faults()) == SENT
 

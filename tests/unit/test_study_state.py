@@ -132,9 +132,14 @@ def test_the_answers_that_count_are_those_of_nodes_asked_again() -> None:
     assert counted(TERMS, records, ("c",)) == {"one": ("b", "c"), "two": ("c",)}
 
 
-def test_what_was_not_answered_is_still_to_be_carried_and_after_the_end_only_the_closing_message() -> None:
-    records = study(*approved("ab"), waiting("c"), *asked("round", "one", "ab"), *answered("one", "a"))
-    assert carried(records) == [("plan", "", "c"), ("round", "one", "b")]
+def test_what_was_not_answered_in_the_present_step_is_carried_and_after_the_end_only_the_closing_message() -> None:
+    deciding = study(*approved("a"), waiting("b"))
+    assert carried(deciding) == [("plan", "", "b"), ("plan", "", "c")]
+    first = study(*approved("ab"), waiting("c"), *asked("round", "one", "ab"), *answered("one", "a"))
+    assert carried(first) == [("round", "one", "b")]
+    second = study(*FIRST, *answered("one", "ab"), *asked("round", "two", "ab", 2), *answered("two", "b"))
+    assert carried(second) == [("round", "two", "a")]
+    assert carried(study(*FIRST, FAILED)) == []
     receipt = Received("receipt", "", "a", "approved", "", START)
     ended = study(
         *approved("ab"), Ending("failed", (), "refused", "", START), *asked("close", "", "abc"), receipt

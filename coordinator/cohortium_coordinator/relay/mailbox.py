@@ -2,7 +2,8 @@
 
 An envelope is on the disk before its sender hears that it was taken (write-ahead log, synchronous=FULL). The
 same bytes are stored once, under one sequence number, so that a sender who is unsure simply sends again.
-Nothing is deleted: the messages of a study are part of its record.
+Nothing is removed but what the coordinator withdraws because nobody waits for its answer any more; its own records
+keep that too.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ PRAGMA user_version = {_VERSION};
 _FIND = "SELECT sequence FROM envelopes WHERE digest = ?"
 _ADD = "INSERT INTO envelopes (recipient, digest, bytes, received) VALUES (?, ?, ?, ?) RETURNING sequence"
 _READ = "SELECT sequence, bytes FROM envelopes WHERE recipient = ? AND sequence > ? ORDER BY sequence"
+_REMOVE = "DELETE FROM envelopes WHERE digest = ?"
 _BUSY = 5.0     # seconds to wait for another process that is writing
 
 
@@ -72,6 +74,15 @@ class Mailbox:
             sequence = self._store(recipient, envelope)
             self._changed.notify_all()
         return sequence
+
+    def withdraw(self, envelope: bytes) -> None:
+        """Removes an envelope durably, fetched or not; one that is not there changes nothing.
+
+        Raises:
+            StorageError: it could not be removed.
+        """
+        with self._changed, self._storage():
+            self._database.execute(_REMOVE, (digest(envelope),))
 
     def fetch(
         self, recipient: str, after: int, wait: float = 0.0, *, ended: Callable[[], bool] = lambda: False

@@ -159,22 +159,20 @@ def waiting_until(terms: Terms, records: Records, clock: Clock) -> datetime | No
 
 
 def outstanding(records: Records) -> tuple[Sent, ...]:
-    """Returns every message that its node should still get, oldest first.
+    """Returns the messages of the latest step that their nodes have not answered, oldest first.
 
-    A message that was answered needs no carrying. Once the rounds are over, only the closing message matters.
+    Nobody waits for an answer to those of an earlier step, nor, once the rounds are over, to any but the closing one.
     """
     replies = {"plan": "decision", "round": "answer", "close": "receipt"}
     kinds = ("plan", "round") if records.ending is None else ("close",)
-    done = {
-        (said.kind, said.round, said.stage, said.attempt, said.node)
-        for said in records.received
-        if said.standing != "waiting"
-    }
-    return tuple(
-        sent
-        for sent in records.sent
-        if sent.kind in kinds and (replies[sent.kind], sent.round, sent.stage, sent.attempt, sent.node) not in done
-    )
+    latest = _place(records.sent[-1])
+    asked = [sent for sent in records.sent if sent.kind in kinds and _place(sent) == latest]
+    done = {(said.kind, _place(said), said.node) for said in records.received if said.standing != "waiting"}
+    return tuple(sent for sent in asked if (replies[sent.kind], latest, sent.node) not in done)
+
+
+def _place(message: Sent | Received) -> tuple[str, str, int]:
+    return message.round, message.stage, message.attempt
 
 
 def charged(terms: Terms, records: Records) -> str:
