@@ -3,7 +3,7 @@
     m = expit(a eta)^(1 / a) = exp(eta) / (1 + exp(a eta))^(1 / a),        dm / d eta = m (1 - m^a)
 
 With a = 1 that is the logistic curve. A larger a follows exp(eta), the log link that counts ask for, almost until it
-bends to 1, the clip. a = 4 is the mean of a Poisson count that is clipped at 6 to 20, to within .03 of the clip.
+bends to 1, the clip. a = 4 is the mean of a Poisson count that is clipped at 6 to 10, to within .035 of the clip.
 """
 
 from __future__ import annotations

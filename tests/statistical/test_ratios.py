@@ -20,6 +20,7 @@ from cohortium_coordinator.combine.ratio import Interval, Part, RatioEffect, fie
 from cohortium_coordinator.combine.residual_clip import UNCLIPPED
 from cohortium_coordinator.combine.sums import NoisySum
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
+from cohortium_protocols.links import Link
 from cohortium_protocols.outcomes import Outcome
 
 REPLICATES, MANY = 1500, 400_000
@@ -63,12 +64,15 @@ def study(rng: np.random.Generator, setting: Setting, level: Array) -> tuple[Par
     weighted = Weighted(total, noise**2, total, Means(total, noise**2, np.zeros(0), 0.0))
     parts = []
     for k, outcome in enumerate((DAYS, STAYS)):
-        model = OutcomeModel(np.array([np.log(level[k] / (1 - level[k]))]), np.zeros((1, 1)), 1.0, 0.5)
-        fitted = Fitted(outcome, model, UNCLIPPED, np.zeros((0, 0)))
+        beta = np.array([np.log(level[k] / (1 - level[k]))])
+        model = OutcomeModel(beta, np.zeros((1, 1)), 1.0, 0.5, Link(1.0), level[k])
+        steep = float(model.link.slope(level[k]))
+        fitted = Fitted(outcome, model, UNCLIPPED, np.zeros((1, 1)), np.zeros((0, 0)), steep)
         square = SQUARE_SCALE * np.array([(r[:, k] ** 2 - 0.5).sum(), (q[:, k] ** 2).sum()])
         mine = noisy(rng, np.array([r[:, k].sum(), square[0]]), noise)
         theirs = noisy(rng, np.array([q[:, k].sum(), square[1], square[1], WEIGHT_SCALE * others[:, k].sum()]), noise)
-        found = effect(mine, compared(theirs, weighted), count=count, clip=UNCLIPPED, model_variance=0.0, shift=0.0)
+        against = compared(theirs, weighted)
+        found = effect(mine, against, count=count, clip=UNCLIPPED, model_variance=0.0, level=against.level)
         parts.append(Part(fitted, found, mine, theirs, count, count, weighted))
     products = [noisy(rng, np.array([(r[:, 0] * r[:, 1]).sum()]), 4 * noise),
                 noisy(rng, np.full(2, (q[:, 0] * q[:, 1]).sum()), 4 * noise)]  # fmt: skip

@@ -170,9 +170,9 @@ def test_quarters_run_over_the_end_of_a_year() -> None:
 
 def test_scales_follow_the_recipe() -> None:
     assert the_covariate("imd_decile").scale == 2.87
-    assert the_covariate("prior.bed_days").scale == pytest.approx((2 * (math.sqrt(61) - 1) - 0.19) / 3.5)
-    assert the_covariate({"name": "prior.bed_days", "high": 4}).scale == 0.9
-    assert the_covariate({"name": "prior.bed_days", "low": 2}).centre == pytest.approx(2 * (math.sqrt(3) - 1))
+    assert the_covariate("prior.bed_days").scale == pytest.approx((math.log(61) - 0.12) / 3.5)
+    assert the_covariate({"name": "prior.bed_days", "high": 4}).scale == 0.5
+    assert the_covariate({"name": "prior.bed_days", "low": 2}).centre == pytest.approx(math.log(3))
 
 
 def test_a_covariate_about_which_nothing_is_known_is_spread_evenly() -> None:

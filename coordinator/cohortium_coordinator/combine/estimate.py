@@ -203,8 +203,9 @@ def _fieller(ratio: float, n: float, sum_noise: float, count_noise: float, rest:
 def model_variance(model: OutcomeModel, lever: Array, noise: float, sampling: Array) -> float:
     """Returns what the outcome model's uncertainty does to a difference of mean expected values, in units of y squared.
 
-    It is lever' Var(beta) lever, times ``_LINEAR``. Noise in the lever is added, not taken off: weights are made to fit
-    the noisy profile, so that the gap that is seen is smaller than the true one by about as much as is noise.
+    It is lever' Var(beta) lever, times ``_LINEAR`` where the model is curved. Noise in the lever is added, not taken
+    off: weights are made to fit the noisy profile, so that the gap that is seen is smaller than the true one by about
+    as much as is noise.
 
     Args:
         model: coefficients and the uncertainty that noise leaves in them.
@@ -213,7 +214,8 @@ def model_variance(model: OutcomeModel, lever: Array, noise: float, sampling: Ar
         sampling: (1 + p, 1 + p) sampling variance of the coefficients.
     """
     beta = model.covariance + sampling
-    return _LINEAR * (float(lever @ beta @ lever) + noise * float(np.trace(beta[1:, 1:])))
+    times = 1.0 if model.straight else _LINEAR
+    return times * (float(lever @ beta @ lever) + noise * float(np.trace(beta[1:, 1:])))
 
 
 def sampling_variance(model: OutcomeModel, profile: Profile, residual_square: float) -> Array:

@@ -22,7 +22,7 @@ FAR_OUT = 3.5
 """Residuals of a measured amount are clipped at this many times its spread."""
 _LONGEST_STEP = 1.5
 _SLOPE_PRIOR = 3.0
-_AMOUNT_PRIOR = 0.35
+_AMOUNT_PRIOR = 0.12
 """Prior standard deviation of a slope: of the linear predictor; for measured amounts, in standard deviations of y."""
 _UNLIKE_PLAIN = 0.3
 """By how much of its typical entry a curvature may be thought to differ from the plain one."""
@@ -45,6 +45,7 @@ class OutcomeModel:
         spread: about the standard deviation of y, or its largest possible value where the whole range is used.
         link: from linear predictor to expected value.
         level: mean of y, about.
+        straight: whether the curve hardly bends over the values there are, as for measured amounts.
         seen: share of a change in m that shows in clipped residuals.
     """
 
@@ -55,6 +56,7 @@ class OutcomeModel:
     link: Link
     level: float
     seen: float = 1.0
+    straight: bool = False
 
     @property
     def usual(self) -> float:
@@ -89,10 +91,11 @@ def start(outcome: Outcome, levels: NoisySum, profile: Profile) -> OutcomeModel:
         level = 0.5 + float(levels.values[0]) / profile.comparators.n
         clip, slope, spread = 1.0, _SLOPE_PRIOR, 0.5
     least = min(max(1e-4, 2 * np.sqrt(levels.noise) / profile.comparators.n), 0.45)
+    level, curve = float(np.clip(level, least, 1 - least)), link(outcome.kind)
     beta = np.zeros(1 + count)
-    curve = link(outcome.kind)
-    beta[0] = curve.predictor(float(np.clip(level, least, 1 - least)))
-    return OutcomeModel(beta, np.diag([1.0, *[slope**2] * count]), clip, spread, curve, level)
+    beta[0] = curve.predictor(level)
+    return OutcomeModel(beta, np.diag([1.0, *[slope**2] * count]), clip, spread, curve, level,
+                        straight=outcome.kind == "number")  # fmt: skip
 
 
 def _located(levels: NoisySum) -> tuple[float, float]:
