@@ -179,6 +179,8 @@ ALTERED: dict[str, dict[str, object]] = {
     "labels": {"labels": (*FIRST.labels[:-1], "income"), **SAME_PRICE},
     "dimension": {"labels": (*FIRST.labels, "income"), **SAME_PRICE},
     "bound": {"bound": 2 * FIRST.bound, "grid": FIRST.grid, "d2": FIRST.d2, "sigma": FIRST.sigma, **SAME_PRICE},
+    "unit": {"unit": "thousands of people"},
+    "changed": {"changed": 2, "grid": FIRST.grid, "d2": FIRST.d2, "sigma": FIRST.sigma, **SAME_PRICE},
     "grid": {"grid": 2 * FIRST.grid, "d2": FIRST.d2, "sigma": FIRST.sigma, **SAME_PRICE},
     "d2": {"d2": FIRST.d2 - 1, "sigma": FIRST.sigma, **SAME_PRICE},
     "reach": {"over_nodes": 2.0, "sigma": FIRST.sigma, **SAME_PRICE},
