@@ -14,11 +14,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
-Kind = Literal["count", "binary", "days", "share", "number"]
+Kind = Literal["count", "binary", "days", "time", "share", "number"]
 Better = Literal["lower", "higher", "neither"]
+Expected = Literal["unknown", "none"]
 BalanceState = Literal["green", "red", "cannot tell"]
 CheckState = Literal["passed", "failed", "cannot tell", "informational"]
 NodeState = Literal["answered", "offline", "refused", "over budget"]
+ComparedWith = Literal["all data holders", "same data holder"]
 
 
 class _Value(BaseModel):
@@ -48,6 +50,28 @@ class NodeStatus(_Value):
     rounds_answered: int = Field(ge=0)
 
 
+class PooledEffect(_Interval):
+    """An effect on one outcome, per person, with its 95% interval."""
+
+    estimate: float
+    se: NonNegative
+
+
+class RateRatio(_Interval):
+    """What the people helped had, over what was expected of them; 0.8 is a fifth less. Fieller's 95% interval."""
+
+    estimate: NonNegative
+    low: NonNegative
+    high: NonNegative
+
+
+class EValue(_Value):
+    """How strong something unrecorded would have to be to explain a result away, as a risk ratio (at least 1)."""
+
+    estimate: Annotated[float, Field(ge=1, description="to move the estimate to no effect")]
+    limit: Annotated[float, Field(ge=1, description="to move the interval's nearer limit there; 1: it is there")]
+
+
 class OutcomeEstimate(_Interval):
     """The effect on one outcome for the people helped (ATT), per person."""
 
@@ -74,6 +98,16 @@ class OutcomeEstimate(_Interval):
     people_needed: int | None = Field(
         default=None, gt=0, description="people helped that would be needed to tell the direction"
     )
+    expected: Expected = Field(
+        default="unknown", description="none: no difference is expected, so that this is a check and not a finding"
+    )
+    rate_ratio: RateRatio | None = Field(
+        default=None, description="None where the comparison is too near 0, or where a ratio says nothing"
+    )
+    p_value_holm: Share | None = Field(
+        default=None, description="p_value adjusted for all primary outcomes; None unless there are several"
+    )
+    e_value: EValue | None = Field(default=None, description="None where there is no ratio to work it out from")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -81,6 +115,100 @@ class OutcomeEstimate(_Interval):
             interval = f"{self.low} to {self.high}"
             raise ValueError(f"significant is {self.significant}, but the interval is {interval}")
         return self
+
+
+class EffectOnRatio(PooledEffect):
+    """The difference of a ratio between the people helped and what was expected of them, and both values."""
+
+    treated: float
+    comparison: float
+    rate_ratio: RateRatio | None = Field(description="None where the comparison is too near 0")
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low > 0 or self.high < 0
+
+
+class RatioEstimate(_Value):
+    """A ratio of two outcomes, each added up over all people of a group."""
+
+    name: str
+    title: str
+    unit: str
+    better: Better
+    numerator: str
+    denominator: str
+    per: float = Field(gt=0, description="how much of the denominator the ratio is for")
+    effect: EffectOnRatio | None = Field(description="None where the denominator is too near 0")
+
+
+class FurtherEstimate(_Value):
+    """The effect on one outcome by an analysis beside the headline, in all people helped or in one group of them."""
+
+    key: str = Field(description="of its released vectors: s1, s2 ... further analyses; g1, g2 ... subgroups")
+    title: str
+    role: Literal["sensitivity", "subgroup"]
+    method: str
+    comparison: str
+    outcome: str
+    group: str = Field(default="", description="the group of people helped; empty for all of them")
+    n_treated: float = Field(description="noisy number helped whom it is about")
+    effect: PooledEffect | None = Field(description="None where there are too few people to tell")
+    noise_share: Share | None = Field(description="share of the variance that is privacy noise")
+    alone: tuple[str, ...] = Field(
+        default=(), description="groups with nobody to compare with: comparators of all groups stood in"
+    )
+
+    @model_validator(mode="after")
+    def _noise_iff_effect(self) -> Self:
+        if (self.noise_share is None) != (self.effect is None):
+            raise ValueError(f"{self.key}: noise_share belongs to an effect")
+        return self
+
+
+class Limits(_Interval):
+    """An interval with no single value in it that would deserve to be shown."""
+
+
+class NodeEstimate(_Value):
+    """The effect on the people helped of one data holder, from its own released sums."""
+
+    node: str
+    n_treated: float = Field(description="noisy number helped who were analysed there")
+    effect: PooledEffect | None = Field(description="None where there are too few people, or comparators, to tell")
+    own_se: NonNegative | None = Field(description="standard error without what all data holders share")
+    without: PooledEffect | None = Field(description="the random-effects mean of all the others")
+
+    @model_validator(mode="after")
+    def _own_iff_effect(self) -> Self:
+        if (self.own_se is None) != (self.effect is None) or (self.without and not self.effect):
+            raise ValueError(f"{self.node}: own_se and without belong to an effect")
+        return self
+
+
+class NodesCombined(_Value):
+    """Single data holders' estimates combined as separate studies (meta-analysis), per person."""
+
+    fixed: PooledEffect = Field(description="inverse variance: one effect everywhere")
+    random: PooledEffect = Field(description="tau squared by Paule and Mandel, interval by Hartung and Knapp")
+    dersimonian_laird: PooledEffect = Field(description="tau squared by DerSimonian and Laird, plain interval")
+    tau2: NonNegative = Field(description="variance between data holders' effects (Paule and Mandel)")
+    tau2_dersimonian_laird: NonNegative
+    i2: Share = Field(description="share of the variation between estimates that is not chance or noise")
+    q: NonNegative = Field(description="Cochran's Q")
+    q_p_value: Share
+    prediction: Limits | None = Field(description="95%: the effect at another data holder; None for fewer than 3")
+
+
+class Heterogeneity(_Value):
+    """Whether data holders' effects on one outcome differ; the national estimate stays the result."""
+
+    outcome: str
+    compared_with: ComparedWith = Field(description="whose weighted comparators each data holder is held against")
+    shared_se: NonNegative = Field(description="standard error that all data holders' estimates have in common")
+    nodes: tuple[NodeEstimate, ...]
+    combined: NodesCombined | None = Field(description="None when fewer than two could be estimated")
 
 
 class BalanceRow(_Interval):
@@ -187,11 +315,16 @@ class StudyResult(_Value):
     published: bool = Field(description="false: the outcomes are kept for the record and are not a result")
     not_published_because: str | None = None
     outcomes: tuple[OutcomeEstimate, ...]
+    ratios: tuple[RatioEstimate, ...] = ()
+    further: tuple[FurtherEstimate, ...] = Field(default=(), description="the plan's analyses beside the headline")
     balance: tuple[BalanceRow, ...]
     profile: tuple[ProfileRow, ...]
     attrition: Attrition
     checks: tuple[Check, ...]
     privacy: PrivacyStatement
+    heterogeneity: tuple[Heterogeneity, ...] | None = Field(
+        default=None, description="None where single data holders' sums were never seen (secure sums)"
+    )
     truth: Mapping[str, float] | None = Field(
         default=None, description="simulations only: outcome name to the true effect, per person"
     )
@@ -202,12 +335,35 @@ class StudyResult(_Value):
             raise ValueError("not_published_because is given exactly when published is false")
         return self
 
+    @model_validator(mode="after")
+    def _secrets_kept(self) -> Self:
+        if self.heterogeneity is not None and self.privacy.aggregation == "secure":
+            raise ValueError("heterogeneity is given, but single data holders' sums were secure")
+        self._known("heterogeneity", self.heterogeneity or ())
+        self._known("further estimates", self.further)
+        return self
+
+    def _known(self, what: str, parts: tuple[Heterogeneity, ...] | tuple[FurtherEstimate, ...]) -> None:
+        unknown = {each.outcome for each in parts} - {each.name for each in self.outcomes}
+        if unknown:
+            raise ValueError(f"{what} of outcomes that are not there: {', '.join(sorted(unknown))}")
+
+    @property
+    def findings(self) -> tuple[OutcomeEstimate, ...]:
+        """The outcomes that the help may have changed."""
+        return tuple(outcome for outcome in self.outcomes if outcome.expected == "unknown")
+
+    @property
+    def falsification(self) -> tuple[OutcomeEstimate, ...]:
+        """The outcomes in which no difference is expected."""
+        return tuple(outcome for outcome in self.outcomes if outcome.expected == "none")
+
     @property
     def headlines(self) -> tuple[OutcomeEstimate, ...]:
-        """The primary outcomes, or all of them when none is primary."""
-        return tuple(outcome for outcome in self.outcomes if outcome.primary) or self.outcomes
+        """The primary outcomes, or all findings when none is primary."""
+        return tuple(outcome for outcome in self.findings if outcome.primary) or self.findings
 
     @property
     def ordered_outcomes(self) -> tuple[OutcomeEstimate, ...]:
-        """Primary outcomes first, otherwise in the plan's order."""
-        return tuple(sorted(self.outcomes, key=lambda outcome: not outcome.primary))
+        """The findings: primary outcomes first, otherwise in the plan's order."""
+        return tuple(sorted(self.findings, key=lambda outcome: not outcome.primary))

@@ -103,7 +103,6 @@ class StudyService:
 
         Raises:
             PlanError: the plan is not valid.
-            NotSupported: it asks for what this version cannot do.
             TrustError: a signed plan is not signed by this operator, was altered, or has expired.
             InputError: a node is not enrolled here, or the name belongs to another study.
         """

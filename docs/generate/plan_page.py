@@ -9,8 +9,9 @@ from typing import Any
 from markup import code, page, table
 
 from cohortium_protocols.covariates import COVARIATES, CovariateDefinition
-from cohortium_protocols.outcomes import NOT_YET, OUTCOMES
+from cohortium_protocols.outcomes import FOLLOW_UP_YEARS, OUTCOMES
 from cohortium_protocols.plan import plan_schema
+from cohortium_protocols.ratios import RATIOS
 
 _HEAD = """\
 # The plan
@@ -23,9 +24,6 @@ cohortium plan check plan.yaml     # every fault, with its line and column
 cohortium plan show plan.yaml      # what would leave each node, in exact numbers
 cohortium plan schema              # the JSON Schema behind this page, for editors
 ```
-
-This version runs `method: doubly_robust` and `comparison: national`. Other values belong to the format and are
-refused as not supported yet; so are `exact` and `sensitivity`.
 
 From 3 nodes up, `aggregation` is `secure` unless the plan says `local`. A secure sum needs more nodes than twice
 `tolerate_lost_nodes` plus `assume_colluding_nodes`; `plan check` says what to change.
@@ -43,7 +41,7 @@ def text() -> str:
     """Returns the page."""
     schema = plan_schema()
     sections = [part for part in schema["properties"] if _part(schema["properties"][part])]
-    entries = ["Covariate", "Outcome"]
+    entries = ["Covariate", "Outcome", "Ratio"]
     return page(
         _HEAD,
         "## Fields",
@@ -60,8 +58,9 @@ def _section(name: str, schema: dict[str, Any]) -> Iterator[str]:
     yield part["description"]
     yield _fields(part)
     if name == "analysis":
-        yield "Each entry of `sensitivity`:"
-        yield _fields(schema["$defs"]["Sensitivity"])
+        for entries, entry in (("sensitivity", "Sensitivity"), ("subgroups", "Subgroup")):
+            yield f"Each entry of `{entries}`:"
+            yield _fields(schema["$defs"][entry])
 
 
 def _entry(name: str, schema: dict[str, Any]) -> Iterator[str]:
@@ -71,7 +70,7 @@ def _entry(name: str, schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _example(name: str) -> str:
-    return "age" if name == "Covariate" else "ae_attendances"
+    return {"Covariate": "age", "Ratio": "mean_length_of_stay"}.get(name, "ae_attendances")
 
 
 def _registries() -> Iterator[str]:
@@ -85,15 +84,22 @@ def _registries() -> Iterator[str]:
     yield "A plan can change titles, bounds, `centre` and `scale`; what is measured cannot be changed."
     yield "## Outcomes by name"
     yield (
-        "With `data: canonical`. Measured in the follow-up. A plan must adjust for the same use before it. "
-        "It can change `title`, `clip` and `primary`; what is measured cannot be changed."
+        "With `data: canonical`. Measured in the follow-up; `.change` is that less use in the 365 days before the "
+        "start, for as long a time; `earlier.` means in the 365 days before those. A plan must adjust for the same use "
+        "before the start. It can change `title`, `clip`, `primary`, `weight` and `expected`; what is measured cannot "
+        "be changed."
     )
     yield table(("name", "title", "unit", "better", "usual `clip`", "needs the covariate"), (
-        (code(each.name), each.title, each.unit, each.better, f"{each.clip:g}", code(each.prior))
+        (code(each.name), each.title, each.unit, each.better,
+         "the follow-up" if each.name == FOLLOW_UP_YEARS else f"{each.clip:g}", code(each.prior) if each.prior else "")
         for each in OUTCOMES.values()
     ))  # fmt: skip
-    yield "Known by name, and refused in this version:"
-    yield "\n".join(f"- `{name}`: {why}" for name, why in NOT_YET.items())
+    yield "## Ratios by name"
+    yield "With `data: canonical`. A plan lists both outcomes too. Each is a ratio of sums over all people of a group."
+    yield table(("name", "title", "of", "over", "better"), (
+        (code(each.name), each.title, code(each.numerator), code(each.denominator), each.better)
+        for each in RATIOS.values()
+    ))  # fmt: skip
 
 
 def _bounds(covariate: CovariateDefinition) -> str:
@@ -111,8 +117,8 @@ def _fields(part: dict[str, Any]) -> str:
 
 def _values(name: str, field: dict[str, Any]) -> str:
     if (part := _part(field)) is not None:
-        return f"see [{name}](#{name})" if part != "Sensitivity" else "see below"
-    if name in ("covariates", "outcomes"):
+        return f"see [{name}](#{name})" if part not in ("Sensitivity", "Subgroup") else "see below"
+    if name in ("covariates", "outcomes", "ratios"):
         return f"a list, see [an entry](#an-entry-of-{name})"
     return "; ".join(dict.fromkeys(kind for each in _alternatives(field) if (kind := _kind(each))))
 

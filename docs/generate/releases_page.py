@@ -8,14 +8,18 @@ from pathlib import Path
 
 from markup import code, page, table
 
+from cohortium_protocols.estimates import split_name
 from cohortium_protocols.features import features
-from cohortium_protocols.plan import Outcome, Plan
+from cohortium_protocols.plan import Plan
 from cohortium_protocols.plan_check import load_plan
 from cohortium_protocols.privacy.accounting import mu_from_epsilon
 from cohortium_protocols.schedules import schedule
 from cohortium_protocols.statistics import Block, Schedule, VectorSpec
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "befriending-2024.yaml"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = EXAMPLES / "befriending-2024.yaml"
+IN_FULL = EXAMPLES / "befriending-2024-in-full.yaml"
+"""With every kind of estimate beside the headline."""
 
 Release = tuple[str, VectorSpec]
 """The name of a round, and a vector of it."""
@@ -34,40 +38,49 @@ _COLUMNS = """\
 - Bound, moves by and noise are in the vector's own unit. Of vectors marked * the products of the row's numbers are
   summed: the bound is that of the row; numbers off the diagonal get noise smaller by the square root of 2.
 - **Share**: of the account of its block, in mu squared."""
+_FURTHER = """\
+What a plan asks for beside the headline has vectors of its own in the last round, and a share of the same budget.
+Those of [the example in full](../../examples/befriending-2024-in-full.yaml), which are not in the table above; `@s1`,
+`@s2` ... stand for its further analyses and `@g1` ... for its subgroups, in the order of the plan."""
+_FIGURES = """\
+Of the example in full. What is not in this table is in no report."""
+_COLUMNS_OF_VECTORS = ("round", "vector", "block", "numbers", "bound", "moves by", "noise", "share", "used for")
 _LABELS = 6
 
 
 def text() -> str:
     """Returns the page."""
-    plan = load_plan(EXAMPLE.read_text(encoding="utf-8"), EXAMPLE.name)
-    declared = schedule(plan)
-    families = list(_families(declared, plan.outcomes))
+    plan, in_full = (load_plan(path.read_text(encoding="utf-8"), path.name) for path in (EXAMPLE, IN_FULL))
+    declared, declared_in_full = schedule(plan), schedule(in_full)
+    families, everything = list(_families(declared)), list(_families(declared_in_full))
+    known = {_stem(family[0][1]) for family in families}
+    further = [family for family in everything if _stem(family[0][1]) not in known]
     return page(
         _HEAD,
         "## Every vector",
         _COLUMNS,
-        table(
-            ("round", "vector", "block", "numbers", "bound", "moves by", "noise", "share", "used for"),
-            (_row(family, declared) for family in families),
-        ),
+        table(_COLUMNS_OF_VECTORS, (_row(family, declared) for family in families)),
         f"`<outcome>` stands for each outcome, a vector and a share each: {_listed(o.name for o in plan.outcomes)}.",
+        "## Beside the headline",
+        _FURTHER,
+        table(_COLUMNS_OF_VECTORS, (_row(family, declared_in_full) for family in further)),
         "## The price",
         _price(plan, declared),
         "## Why one person's row is bounded",
-        table(("vector", "one person's row", "why"), _reasons(families)),
+        table(("vector", "one person's row", "unit", "why"), _reasons([*families, *further])),
         "The features: " + _listed(feature.name for feature in features(plan)) + ".",
         "## From figure to vector",
-        table(("figure", "vector", "block", "rounds", "share"), _figures(families, declared)),
+        _FIGURES,
+        table(("figure", "vector", "block", "rounds", "share"), _figures(everything, declared_in_full)),
     )
 
 
-def _families(declared: Schedule, outcomes: Sequence[Outcome]) -> Iterator[list[Release]]:
+def _families(declared: Schedule) -> Iterator[list[Release]]:
     """Yields the vectors of a round; those that differ in nothing but their outcome together."""
     for name, releases in groupby(declared.vectors(), lambda release: release[0].name):
         groups: dict[object, list[Release]] = {}
         for _, vector in releases:
-            family = vector.name.partition(".")[0]
-            groups.setdefault((family, vector.bound, vector.dimension, vector.sigma), []).append((name, vector))
+            groups.setdefault((_stem(vector), vector.bound, vector.dimension, vector.sigma), []).append((name, vector))
         yield from groups.values()
 
 
@@ -85,6 +98,11 @@ def _name(family: list[Release]) -> str:
     stem, dot, outcome = vector.name.partition(".")
     ending = dot + (outcome if len(family) == 1 else "<outcome>" if dot else "")
     return stem + ending + ("*" if vector.rule == "gram" else "")
+
+
+def _stem(vector: VectorSpec) -> str:
+    """Returns a vector's name without its outcome."""
+    return vector.name.partition(".")[0]
 
 
 def _unit(vector: VectorSpec) -> float:
@@ -109,18 +127,18 @@ def _price(plan: Plan, declared: Schedule) -> str:
     )
 
 
-def _reasons(families: Iterable[list[Release]]) -> Iterator[tuple[str, str, str]]:
-    seen: dict[tuple[str, str], tuple[str, str, str]] = {}
+def _reasons(families: Iterable[list[Release]]) -> Iterator[tuple[str, str, str, str]]:
+    seen: dict[tuple[str, str], tuple[str, str, str, str]] = {}
     for family in families:
         vector = family[0][1]
-        row = (code(vector.name.partition(".")[0]), _columns(vector), vector.derivation)
-        seen.setdefault((row[0], row[2]), row)
+        row = (code(split_name(vector.name)[0]), _columns(vector), vector.unit, vector.derivation)
+        seen.setdefault((row[0], row[3]), row)
     yield from seen.values()
 
 
 def _columns(vector: VectorSpec) -> str:
     labels = vector.labels
-    if any("=" in label for label in labels):
+    if any("=" in label and ":" not in label for label in labels):
         own = [label for label in labels if label in ("count", "intercept", "weight", "square")]
         return ", ".join([*own, f"{len(labels) - len(own)} features"])
     return ", ".join(labels if len(labels) <= _LABELS else [*labels[:2], "...", labels[-1]])
@@ -130,8 +148,8 @@ def _figures(families: Sequence[list[Release]], declared: Schedule) -> Iterator[
     releases = [release for family in families for release in family]
     for figure in dict.fromkeys(figure for _, vector in releases for figure in vector.figures.split(", ")):
         behind = [release for release in releases if figure in release[1].figures.split(", ")]
-        for stem in dict.fromkeys(vector.name.partition(".")[0] for _, vector in behind):
-            mine = [release for release in behind if release[1].name.partition(".")[0] == stem]
+        for stem in dict.fromkeys(_stem(vector) for _, vector in behind):
+            mine = [release for release in behind if _stem(release[1]) == stem]
             rounds = ", ".join(dict.fromkeys(name for name, _ in mine))
             vectors = [vector for _, vector in mine]
             yield figure, code(stem), vectors[0].block, rounds, _share(vectors, declared)

@@ -35,8 +35,9 @@ class DataSource(Protocol):
 class FrozenData:
     """The data of a node's open studies."""
 
-    def __init__(self, source: DataSource, key: bytes) -> None:
+    def __init__(self, source: DataSource, key: bytes, node: str) -> None:
         self._source = source
+        self._node = node
         self._key = key
         self._arrays: dict[str, StudyArrays] = {}
 
@@ -81,7 +82,7 @@ class FrozenData:
         try:
             return reduce_round(spec, parameters, self._kept(plan, frozen)), ""
         except Exception as error:  # whatever people's values do here must not show outside, nor be quoted
-            return reduce_round(spec, parameters, study_arrays(plan, nobody(plan))), type(error).__name__
+            return reduce_round(spec, parameters, study_arrays(plan, nobody(plan), self._node)), type(error).__name__
 
     def forget(self, study: str) -> None:
         """Destroys what is in memory of a study."""
@@ -102,7 +103,7 @@ class FrozenData:
     def _made(self, plan: Plan) -> tuple[str, StudyArrays]:
         try:
             table = self._source.analysis_table(plan)
-            return table.digest(self._key), study_arrays(plan, table)
+            return table.digest(self._key), study_arrays(plan, table, self._node)
         except CohortiumError:
             raise
         except Exception as error:  # a data engine's own words can quote a row: only their kind goes on

@@ -28,7 +28,6 @@ from cohortium_protocols.canonical import canonical_bytes
 from cohortium_protocols.errors import (
     BudgetRefusal,
     ExpiredError,
-    NotSupported,
     PlanError,
     PolicyRefusal,
     ReplayError,
@@ -37,7 +36,6 @@ from cohortium_protocols.errors import (
 )
 from cohortium_protocols.messages import M, PlanMessage, read
 from cohortium_protocols.plan import Plan, plan_digest
-from cohortium_protocols.plan_check import unsupported
 from cohortium_protocols.schedules import schedule
 from cohortium_protocols.secure_rounds import check_shares
 from cohortium_protocols.signing import Envelope
@@ -138,7 +136,6 @@ def verify_plan(
         TrustError: the body is not a plan for its study and this node, it has expired, or its study's name
             was used.
         PlanError: the declared schedule is not the plan's.
-        NotSupported: it asks for what this version cannot do.
         PolicyRefusal: the policy refuses it, or does not pin every node of its secure sums.
         BudgetRefusal: the budget that is left does not cover it.
     """
@@ -223,12 +220,6 @@ def _declared(message: PlanMessage) -> Schedule:
 
 
 def _check_possible(plan: Plan, standing: Standing) -> None:
-    if faults := unsupported(plan):
-        raise NotSupported(
-            f"The plan '{plan.study}' asks for what this version cannot do yet.",
-            why=" ".join(fault.what for fault in faults),
-            do="ask the operator for a plan without it",
-        )
     if not plan.privacy.noise and not standing.simulation:
         raise PolicyRefusal(
             f"The plan '{plan.study}' asks for answers without noise.",

@@ -20,6 +20,7 @@ from pydantic import Field
 from cohortium_node.accounts import Caps
 from cohortium_node.config import Settings, read_toml
 from cohortium_protocols.errors import InputError, SignatureError
+from cohortium_protocols.estimates import estimates
 from cohortium_protocols.plan import Plan
 from cohortium_protocols.plan_types import Slug
 from cohortium_protocols.privacy.accounting import epsilon_from_mu, mu_from_epsilon
@@ -187,8 +188,9 @@ def _outside(
         yield "it is for other studies"
     if schedule.mu2 > _mu2(rule.epsilon, policy.delta):
         yield f"epsilon {policy.epsilon(schedule.mu2):.3g} is more than its {rule.epsilon:g}"
-    if plan.analysis.method not in rule.methods:
-        yield f"the method {plan.analysis.method} is not in it"
+    methods = dict.fromkeys(each.approach.method for each in estimates(plan))
+    if beyond := ", ".join(method for method in methods if method not in rule.methods):
+        yield f"the method {beyond} is not in it"
     if others := [outcome.name for outcome in plan.outcomes if outcome.name not in rule.outcomes]:
         yield f"it does not name {', '.join(others)}"
     if today > rule.until:

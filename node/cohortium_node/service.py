@@ -93,7 +93,7 @@ class NodeService:
         self._witnessing = Witnessing(node.name, node.key, node.policy, node.ledger, node.anchors)
         identity = Identity(node.name, node.key, node.policy.peers)
         self._secure = SecureRounds(node.ledger, self._gate, identity, node.faults)
-        self._data = FrozenData(node.source, node.freeze_key)
+        self._data = FrozenData(node.source, node.freeze_key, node.name)
         self._plans: dict[str, VerifiedPlan] = {}
         self._handlers: dict[str, Callable[[Envelope, datetime], list[bytes]]] = {
             "plan": self._plan,

@@ -311,8 +311,11 @@ def _vector(spec: VectorSpec, share: Callable[[float], float]) -> dict[str, Any]
     }
 
 
+_ABOUT = {"treated": "helped", "comparator": "comparators", "matched": "both"}
+
+
 def _vector_line(vector: dict[str, Any], width: int, *, secure: bool) -> str:
-    about = "helped" if vector["block"] == "treated" else "comparators"
+    about = _ABOUT[vector["block"]]
     sizes = f"{vector['dimension']:>8}{vector['noise_sd']:>12.4g}{vector['noise_per_person']:>12.1f}"
     own = f"{vector['own_noise_sd']:>12.4g}" if secure else ""
     return f"{vector['name']:<{width}}{about:<12}{sizes}{vector['mu2']:>12.3g}{own}"

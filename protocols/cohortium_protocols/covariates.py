@@ -30,7 +30,7 @@ from cohortium_protocols.plan_types import (
 )
 
 CovariateKind = Literal["number", "category"]
-Transform = Literal["none", "root"]
+Transform = Literal["none", "log"]
 
 FARTHEST = 3.5
 """Scales: the farther bound is at most this many scales from the centre (statistics.md, the recipe)."""
@@ -59,7 +59,7 @@ class Covariate(Frozen):
     )
     transform: Transform = Field(
         default="none",
-        description="root: 2 (sqrt(1 + value) - 1) is used, for counts with a long tail; centre and scale are then "
+        description="log: log(1 + value) is used, for counts with a long tail; centre and scale are then "
         "of it.",
     )
     levels: tuple[Annotated[Name, Field()], ...] = Field(
@@ -76,8 +76,8 @@ class Covariate(Frozen):
         if self.low >= self.high:
             what = f"`high` of `{self.name}` is {self.high:g}, not above its `low` of {self.low:g}."
             raise broken(what, "Values lie between the two.", "Set `high` above `low`.")
-        if self.transform == "root" and self.low < 0:
-            what = f"`low` of `{self.name}` is {self.low:g}, and its square root is used."
+        if self.transform == "log" and self.low < 0:
+            what = f"`low` of `{self.name}` is {self.low:g}, and the logarithm of 1 more is used."
             raise broken(what, "A count with a long tail starts at 0.", "Set `low` to 0, or leave out `transform`.")
         low, high = (transformed(bound, self.transform) for bound in (self.low, self.high))
         if not low <= self.centre <= high:
@@ -95,16 +95,17 @@ class Covariate(Frozen):
 
 
 def transformed(value: float, transform: Transform) -> float:
-    """Returns 2 (sqrt(1 + value) - 1), about the value itself where it is small, or the value itself."""
-    return 2 * (math.sqrt(1 + value) - 1) if transform == "root" else value
+    """Returns log(1 + value), about the value itself where it is small, or the value itself."""
+    return math.log1p(value) if transform == "log" else value
 
 
 @dataclass(frozen=True)
 class CovariateDefinition:
     """One entry of the registry: name, title, bounds, public centre and standard deviation, or levels.
 
-    Centre and standard deviation are those of the square root where ``transform`` is ``root``: use of services and
-    burden of illness are counts with long tails, and the root steadies their variance (Anscombe 1948; docs/adr/0004).
+    Centre and standard deviation are those of the logarithm where ``transform`` is ``log``: use of services and burden
+    of illness are counts with long tails, and what is expected next grows about in proportion to 1 + count, as for
+    Poisson counts whose means follow a gamma law (docs/adr/0007).
     """
 
     name: str
@@ -132,18 +133,18 @@ COVARIATES: Mapping[str, CovariateDefinition] = _named(
         CovariateDefinition("sex", "Sex", levels=("female", "male")),
         CovariateDefinition("ethnicity", "Ethnic group", levels=("white", "other", "unknown")),
         CovariateDefinition("imd_decile", "Deprivation decile (1 = most deprived)", 1, 10, 5.5, 2.87),
-        CovariateDefinition("charlson", "Charlson comorbidity score", 0, 12, 0.27, 0.5, (), "root"),
-        CovariateDefinition("frailty", "Frailty count", 0, 9, 0.27, 0.5, (), "root"),
+        CovariateDefinition("charlson", "Charlson comorbidity score", 0, 12, 0.22, 0.40, (), "log"),
+        CovariateDefinition("frailty", "Frailty count", 0, 9, 0.22, 0.40, (), "log"),
         CovariateDefinition("prior.ae_attendances", "A&E attendances in the year before",
-                            0, 10, 0.24, 0.45, (), "root"),
+                            0, 10, 0.20, 0.37, (), "log"),
         CovariateDefinition("prior.emergency_admissions", "Emergency admissions in the year before",
-                            0, 6, 0.07, 0.27, (), "root"),
+                            0, 6, 0.06, 0.22, (), "log"),
         CovariateDefinition("prior.elective_admissions", "Elective admissions in the year before",
-                            0, 6, 0.09, 0.29, (), "root"),
+                            0, 6, 0.075, 0.24, (), "log"),
         CovariateDefinition("prior.outpatient_attendances", "Outpatient attendances in the year before",
-                            0, 20, 0.84, 0.9, (), "root"),
+                            0, 20, 0.6, 0.6, (), "log"),
         CovariateDefinition("prior.bed_days", "Days in a hospital bed in the year before",
-                            0, 60, 0.19, 0.9, (), "root"),
+                            0, 60, 0.12, 0.5, (), "log"),
         CovariateDefinition("index_quarter", "Calendar quarter of the start"),
     )
 )  # fmt: skip
@@ -243,7 +244,7 @@ def _completed(fields: dict[str, object], known: CovariateDefinition | None) -> 
         scale = public_scale(math.sqrt(share * (1 - share)), share, 0.0, 1.0)
         return {"low": 0.0, "high": 1.0, "centre": share, "scale": scale, **fields}
     low, high, centre = _finite(fields, "low"), _finite(fields, "high"), _finite(fields, "centre")
-    transform: Transform = "root" if fields.get("transform") == "root" and low is not None and low >= 0 else "none"
+    transform: Transform = "log" if fields.get("transform") == "log" and low is not None and low >= 0 else "none"
     if low is None or high is None or low >= high:
         return {"centre": low or 0.0, "scale": 1.0, **fields}
     low, high = transformed(low, transform), transformed(high, transform)

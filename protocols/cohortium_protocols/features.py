@@ -1,6 +1,6 @@
 """From covariates to features: public centres and scales, fixed by the plan.
 
-u = (x - centre) / scale for a number, clipped to its bounds first, or of its root for a count with a long tail; one
+u = (x - centre) / scale for a number, clipped to its bounds first, or of log(1 + x) for a count with a long tail; one
 indicator a level but the first for a category, moved to be centred at 1 / (number of levels). A missing value counts as
 the centre.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cohortium_protocols.covariates import Transform
 from cohortium_protocols.plan import Covariate, Plan
 
-MODEL_NORM = 1.5
+MODEL_NORM = 2.0
 PROFILE_NORM = 1.15
 """Radial clips of a person's feature vector, in units of sqrt(p): loose for the models that comparators pay for, tight
 for the sums that treated people pay for (statistics.md, the recipe)."""
@@ -36,10 +36,10 @@ class Feature:
     def shown(self, mean: float) -> float:
         """Returns a mean of the feature in the covariate's own unit.
 
-        Of a root that is a typical value, which a few very large ones move less than they move the mean.
+        Of a logarithm that is a typical value, which a few very large ones move less than they move the mean.
         """
         value = self.centre + self.scale * mean
-        return max((value / 2 + 1) ** 2 - 1, 0.0) if self.transform == "root" else value
+        return max(math.expm1(value), 0.0) if self.transform == "log" else value
 
 
 def features(plan: Plan) -> tuple[Feature, ...]:

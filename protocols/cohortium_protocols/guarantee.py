@@ -1,7 +1,8 @@
 """What a study promises a person, in the three figures that people see, because adversaries differ.
 
 *Presence*: is the person in the data at all? One block of people changes: mu, the study's charge. *Membership*: was a
-registered person helped or not? The person leaves one block and enters the other: sqrt(mu_treated^2 + mu_comparator^2).
+registered person helped or not? The person leaves one block and enters the other: sqrt(mu_treated^2 + mu_comparator^2),
+and 2 mu for what is summed over matched people.
 *Known member*: what were the outcomes of a person who is known to have been helped? A row is taken out and another put
 in: 2 mu.
 
@@ -47,7 +48,7 @@ def guarantee(plan: Plan, schedule: Schedule) -> Guarantee | None:
     if not plan.privacy.noise:
         return None
     mu, delta = math.sqrt(schedule.mu2), plan.privacy.delta
-    both = math.sqrt(schedule.cost("treated") + schedule.cost("comparator"))
+    both = math.sqrt(schedule.mu2_of_membership)
     presence, membership, known_member = (epsilon_from_mu(figure, delta) for figure in (mu, both, 2 * mu))
     return Guarantee(mu, delta, presence, membership, known_member, epsilon_from_rho(schedule.mu2 / 2, delta))
 

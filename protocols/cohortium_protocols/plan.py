@@ -28,19 +28,19 @@ from cohortium_protocols.canonical import canonical_bytes, digest
 from cohortium_protocols.covariates import COVARIATES, Covariate, quarters, resolved_covariate
 from cohortium_protocols.errors import PlanError
 from cohortium_protocols.outcomes import OUTCOMES, Outcome, resolved_outcome
+from cohortium_protocols.plan_analysis import Analysis, Sensitivity, Subgroup, category_faults, is_plain
 from cohortium_protocols.plan_fault import broken, broken_at
 from cohortium_protocols.plan_parts import (
-    Analysis,
     Intake,
     Nodes,
     Population,
     Privacy,
     Publish,
-    Sensitivity,
     mark_repeats,
     refuse_repeat,
 )
 from cohortium_protocols.plan_types import Days, Frozen, Slug, Text, Whole
+from cohortium_protocols.ratios import RATIOS, Ratio, resolved_ratio
 from cohortium_protocols.secure_rules import SMALLEST, Rules
 
 __all__ = [
@@ -53,7 +53,9 @@ __all__ = [
     "Population",
     "Privacy",
     "Publish",
+    "Ratio",
     "Sensitivity",
+    "Subgroup",
     "plan_digest",
     "plan_schema",
 ]
@@ -73,7 +75,14 @@ def _resolve_outcome(value: object, info: ValidationInfo) -> object:
     refuse_repeat(value)
     if "data" not in info.data:
         raise PydanticOmit
-    return resolved_outcome(value, info.data["data"])
+    return resolved_outcome(value, info.data["data"], info.data.get("follow_up"))
+
+
+def _resolve_ratio(value: object, info: ValidationInfo) -> object:
+    refuse_repeat(value)
+    if "data" not in info.data or "outcomes" not in info.data:
+        raise PydanticOmit
+    return resolved_ratio(value, info.data["data"], info.data["outcomes"])
 
 
 def _adjusts_for_prior_use(outcome: Outcome, info: ValidationInfo) -> Outcome:
@@ -93,6 +102,7 @@ def _entry_schema(names: Sequence[str]) -> dict[str, Any]:
 
 CovariateEntry = Annotated[str, WithJsonSchema(_entry_schema(list(COVARIATES)))] | Covariate
 OutcomeEntry = Annotated[str, WithJsonSchema(_entry_schema(list(OUTCOMES)))] | Outcome
+RatioEntry = Annotated[str, WithJsonSchema(_entry_schema(list(RATIOS)))] | Ratio
 PlannedCovariate = Annotated[
     Covariate, BeforeValidator(_resolve_covariate, json_schema_input_type=CovariateEntry)
 ]
@@ -101,6 +111,7 @@ PlannedOutcome = Annotated[
     BeforeValidator(_resolve_outcome, json_schema_input_type=OutcomeEntry),
     AfterValidator(_adjusts_for_prior_use),
 ]
+PlannedRatio = Annotated[Ratio, BeforeValidator(_resolve_ratio, json_schema_input_type=RatioEntry)]
 
 
 _WINDOW = {"intake": "intake: {from: 2022-01-01, to: 2022-12-31}", "follow_up": "follow_up: 365 days"}
@@ -146,6 +157,10 @@ class Plan(Frozen):
     outcomes: tuple[PlannedOutcome, ...] = Field(
         description="What is compared.", examples=[["ae_attendances"]]
     )
+    ratios: tuple[PlannedRatio, ...] = Field(
+        default=(), max_length=12, description="Rates and means: each the ratio of two of the outcomes.",
+        examples=[["mean_length_of_stay"]],
+    )  # fmt: skip
     analysis: Analysis = Field(default=Analysis(), description="How people are compared.")
     privacy: Privacy = Field(description="The privacy budget and how answers are added up.")
     nodes: Nodes = Field(description="The data holders asked.")
@@ -155,7 +170,7 @@ class Plan(Frozen):
         description="Rows in the provider's cohort file: where attrition starts."
     )  # fmt: skip
 
-    _once = field_validator("covariates", "outcomes", mode="before")(mark_repeats)
+    _once = field_validator("covariates", "outcomes", "ratios", mode="before")(mark_repeats)
 
     @model_validator(mode="before")
     @classmethod
@@ -195,7 +210,27 @@ class Plan(Frozen):
     def _has_a_headline(cls, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         if not outcomes or any(outcome.primary for outcome in outcomes):
             return outcomes
-        return (outcomes[0].model_copy(update={"primary": True}), *outcomes[1:])
+        first = next((place for place, outcome in enumerate(outcomes) if outcome.expected == "unknown"), None)
+        if first is None:
+            why = "Where no difference is expected, an outcome checks the comparison; it is not a finding."
+            raise broken("Every outcome is a check.", why, "Add an outcome that the help may change.")
+        marked = outcomes[first].model_copy(update={"primary": True})
+        return (*outcomes[:first], marked, *outcomes[first + 1 :])
+
+    @field_validator("analysis")
+    @classmethod
+    def _groups_by_categories(cls, analysis: Analysis, info: ValidationInfo) -> Analysis:
+        covariates = info.data.get("covariates")
+        if covariates is None:
+            return analysis
+        found = category_faults(analysis, {each.name: each for each in covariates if each.kind == "category"})
+        if found:
+            raise broken_at(found)
+        if info.data.get("ratios") and not is_plain(analysis):
+            why = "Ratios are estimated with weighted comparators of all data holders."
+            do = "Write `method: doubly_robust`, `comparison: national` and no `exact`, or remove `ratios`."
+            raise broken("This headline analysis cannot estimate the plan's `ratios`.", why, do)
+        return analysis
 
     @field_validator("nodes")
     @classmethod

@@ -3,29 +3,28 @@
     plan.yaml:7:12: `follow_up` is 2000, but must be at most 1,826. Length of time over which outcomes are
     measured, 1 to 1,826 days. Write a value at most 1,826.
 
-Faults come from three layers, all reported together: the text (`plan_yaml`), the models and their rules
-(`plan`), and what this version cannot do yet (`unsupported`).
+Faults come from two layers, reported together: the text (`plan_yaml`), and the models and their rules (`plan`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from cohortium_protocols.errors import NotSupported, PlanError
-from cohortium_protocols.plan import Analysis, Plan
+from cohortium_protocols.errors import PlanError
+from cohortium_protocols.plan import Plan
 from cohortium_protocols.plan_fault import RULE, Fault, Path, path_text, suggestion
 from cohortium_protocols.plan_types import SLUG
 from cohortium_protocols.plan_yaml import Document, read_yaml
 
-__all__ = ["Fault", "check_plan", "load_plan", "unsupported"]
+__all__ = ["Fault", "check_plan", "load_plan"]
 
 
 def load_plan(text: str, source: str = "plan.yaml") -> Plan:
@@ -37,7 +36,6 @@ def load_plan(text: str, source: str = "plan.yaml") -> Plan:
 
     Raises:
         PlanError: the plan is at fault; the message lists every fault with its place.
-        NotSupported: the plan is well formed and asks for something this version cannot do yet.
     """
     plan, faults = _examined(text, source)
     if plan is None or faults:
@@ -50,27 +48,6 @@ def check_plan(text: str, source: str = "plan.yaml") -> list[Fault]:
     return _examined(text, source)[1]
 
 
-def unsupported(plan: Plan) -> list[Fault]:
-    """Returns what a valid plan asks for and this version cannot do yet; the faults have no line yet."""
-    return list(_unsupported_analysis(plan.analysis))
-
-
-def _unsupported_analysis(analysis: Analysis) -> Iterator[Fault]:
-    if analysis.method != "doubly_robust":
-        yield _not_yet("analysis.method", f"The method `{analysis.method}`", "Write `method: doubly_robust`.")
-    if analysis.comparison != "national":
-        yield _not_yet("analysis.comparison", "The comparison `within_node`", "Write `comparison: national`.")
-    if analysis.exact:
-        yield _not_yet("analysis.exact", "Exact matching", "Remove `exact`; list its names as covariates.")
-    if analysis.sensitivity:
-        yield _not_yet("analysis.sensitivity", "A second analysis in one plan", "Remove `sensitivity`.")
-
-
-def _not_yet(path: str, what: str, do: str) -> Fault:
-    why = "This version runs one doubly robust analysis, with comparators of all nodes."
-    return Fault(0, 0, path, f"{what} is not supported yet.", why, do, supported=False)
-
-
 def _examined(text: str, source: str) -> tuple[Plan | None, list[Fault]]:
     document = read_yaml(text, source)
     faults = list(document.faults)
@@ -79,26 +56,9 @@ def _examined(text: str, source: str) -> tuple[Plan | None, list[Fault]]:
     plan: Plan | None = None
     try:
         plan = Plan.model_validate(document.data)
-        faults += _placed(unsupported(plan), document)
     except ValidationError as error:
         faults += [_explained(each, document) for each in error.errors(include_url=False)]
-        faults += _placed(_unsupported_parts(document.data), document)
     return plan, sorted(faults, key=lambda fault: (fault.line, fault.column))
-
-
-def _unsupported_parts(data: dict[str, Any]) -> Iterator[Fault]:
-    """What a plan that has other faults asks for in vain, as far as it can be read."""
-    try:
-        yield from _unsupported_analysis(Analysis.model_validate(data.get("analysis")))
-    except ValidationError:
-        return
-
-
-def _placed(faults: list[Fault] | Iterator[Fault], document: Document) -> Iterator[Fault]:
-    for fault in faults:
-        line, column = document.place(tuple(fault.path.split(".")))
-        texts = (fault.path, fault.what, fault.why, fault.do)
-        yield Fault(line, column, *texts, source=document.source, supported=fault.supported)
 
 
 def _not_a_plan(document: Document) -> Fault:
@@ -108,13 +68,11 @@ def _not_a_plan(document: Document) -> Fault:
     )
 
 
-def _refusal(faults: list[Fault], source: str) -> PlanError | NotSupported:
+def _refusal(faults: list[Fault], source: str) -> PlanError:
     lines = [f"  {fault}" for fault in faults]
     how_many = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     do = f"correct the plan, then run `cohortium plan check {source}`"
-    if any(fault.supported for fault in faults):
-        return PlanError("\n".join([f"The plan {source} has {how_many}:", *lines]), do=do)
-    return NotSupported("\n".join([f"The plan {source} asks for what is not supported yet:", *lines]), do=do)
+    return PlanError("\n".join([f"The plan {source} has {how_many}:", *lines]), do=do)
 
 
 def _explained(error: ErrorDetails, document: Document) -> Fault:
@@ -124,11 +82,11 @@ def _explained(error: ErrorDetails, document: Document) -> Fault:
         place = document.keys.get(path, place)
     if error["type"] == RULE:
         context = error["ctx"]
-        what, why, do, supported = (context[key] for key in ("what", "why", "do", "supported"))
+        what, why, do = (context[key] for key in ("what", "why", "do"))
     else:
         what, do = _EXPLANATIONS.get(error["type"], _other)(error, path)
-        why, supported = _description(path), True
-    return Fault(*place, path_text(path), what, why, do, source=document.source, supported=supported)
+        why = _description(path)
+    return Fault(*place, path_text(path), what, why, do, source=document.source)
 
 
 def _missing(error: ErrorDetails, path: Path) -> tuple[str, str]:

@@ -32,7 +32,6 @@ class Fault:
         why: why this is a fault, one or two sentences.
         do: what the operator can do about it.
         source: name of the file.
-        supported: False where the plan is well formed but asks for something this version cannot do yet.
     """
 
     line: int
@@ -42,7 +41,6 @@ class Fault:
     why: str
     do: str
     source: str = "plan.yaml"
-    supported: bool = True
 
     def __str__(self) -> str:
         sentences = " ".join(filter(None, (self.what, self.why, self.do)))
@@ -50,10 +48,9 @@ class Fault:
         return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
-def broken(what: str, why: str, do: str, *, supported: bool = True) -> PydanticCustomError:
+def broken(what: str, why: str, do: str) -> PydanticCustomError:
     """Returns the error by which a model refuses a value, with its three sentences."""
-    context = {"what": what, "why": why, "do": do, "supported": supported}
-    return PydanticCustomError(RULE, "{what}", context)
+    return PydanticCustomError(RULE, "{what}", {"what": what, "why": why, "do": do})
 
 
 def broken_at(found: Iterable[tuple[Path, PydanticCustomError]]) -> ValidationError:

@@ -1,4 +1,4 @@
-"""The parts of a plan: intake, population, analysis, privacy, nodes, publishing. `plan` joins them."""
+"""The parts of a plan: intake, population, privacy, nodes, publishing. `plan` joins them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from cohortium_protocols.plan_fault import broken
-from cohortium_protocols.plan_types import LONGEST_DAYS, Day, Frozen, Number, Slug, Text, Whole, YesNo
+from cohortium_protocols.plan_types import LONGEST_DAYS, Day, Frozen, Number, Slug, Whole, YesNo
 
-Method = Literal["doubly_robust", "matched_pairs", "strata"]
-Comparison = Literal["national", "within_node"]
 MOST_NODES = 1000
 Age = Annotated[Whole, Field(ge=0, le=120)]
-Share = Annotated[Number, Field(gt=0, lt=1)]
 
 
 class Intake(Frozen):
@@ -53,32 +50,6 @@ class Population(Frozen):
             what = f"The age range {age[0]} to {age[1]} is empty."
             raise broken(what, "Only people inside the range are analysed.", "Write the youngest age first.")
         return age
-
-
-class Sensitivity(Frozen):
-    """One more analysis of the same question, with its share of the privacy budget."""
-
-    method: Method = Field(description="How people are compared.")
-    comparison: Comparison = Field(default="national", description="Where comparators come from.")
-    score: Literal["prognostic", "propensity", "both"] = Field(
-        default="prognostic", description="What pairs are matched on."
-    )
-    ratio: Whole = Field(default=1, ge=1, le=10, description="Comparators for each person helped.")
-    caliper: Number = Field(default=0.2, gt=0, description="Farthest match, in released standard deviations.")
-    share: Share = Field(description="Share of the study's privacy budget.", examples=[0.15])
-
-
-class Analysis(Frozen):
-    """How the people helped are compared with people who were not."""
-
-    method: Method = Field(default="doubly_robust", description="The analysis of the headline result.")
-    comparison: Comparison = Field(
-        default="national", description="national: comparators of all nodes; within_node: of the same node."
-    )
-    exact: tuple[Text, ...] = Field(
-        default=(), description="Categories in which compared people must agree.", examples=[["sex"]]
-    )
-    sensitivity: tuple[Sensitivity, ...] = Field(default=(), description="Further analyses, for comparison.")
 
 
 def _may_be_left_out(schema: dict[str, Any]) -> None:

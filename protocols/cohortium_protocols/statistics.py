@@ -3,9 +3,12 @@
 A *vector* is a sum over people. Each person contributes one row, which the node clips to the declared L2 bound, rounds
 to the declared grid and only then adds up, so that adding or removing one person moves the integer vector by at most
 ``d2`` grid steps, whatever the data hold. A *Gram* vector is the upper triangle of the sum of the rows' outer products.
+A *matched* vector sums the rows of people who were chosen by looking at both sides: one person changes who is chosen,
+and so several rows (``matched_pairs``).
 
 Charges are in mu squared of Gaussian differential privacy (``privacy.accounting``). Treated people and comparators are
-different people, so a study costs the larger of its two blocks (parallel composition).
+different people, so a study costs the larger of its two blocks (parallel composition). A matched vector is charged to
+both.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any, Literal
 
 from cohortium_protocols.privacy.accounting import mu2_charge, sigma_for
 
-Block = Literal["treated", "comparator"]
+Block = Literal["treated", "comparator", "matched"]
 Rule = Literal["sum", "gram"]
 
 MAX_PEOPLE = 2**26
@@ -33,13 +36,15 @@ class VectorSpec:
         name: unique in its round; a dot separates a family from the outcome it is for.
         block: whose records it sums over.
         labels: one name a column of the rows.
-        bound: largest L2 norm of one person's row.
+        bound: largest L2 norm of a row.
         budget: mu squared set aside for it; 0 when the study runs without noise (simulations only).
+        unit: what one step of its numbers is, before the grid.
         figures: what the report shows from it.
         rule: ``sum`` of the rows, or ``gram`` of the rows.
         derivation: why the bound holds.
         over_nodes: how far one person can move the vectors of all nodes together, as a multiple of one node's vector;
             more than 1 when a person can be known to several nodes.
+        changed: how many rows one person can change, their own included; 1 unless people are matched.
     """
 
     name: str
@@ -47,10 +52,12 @@ class VectorSpec:
     labels: tuple[str, ...]
     bound: float
     budget: float
+    unit: str
     figures: str
     derivation: str
     rule: Rule = "sum"
     over_nodes: float = 1.0
+    changed: int = 1
 
     @property
     def width(self) -> int:
@@ -65,17 +72,19 @@ class VectorSpec:
     @cached_property
     def grid(self) -> float:
         """Grid steps a unit: a power of two, fine for sums, coarser where products are summed."""
-        return 2.0 ** math.floor((34 if self.rule == "sum" else 16.5) - math.log2(self.bound))
+        return 2.0 ** math.floor((34 if self.rule == "sum" else 16.5) - math.log2(self.changed * self.bound))
 
     @cached_property
     def d2(self) -> int:
-        """Sensitivity in grid steps (squared steps for a Gram vector): the bound and the rounding slack sqrt(d)/2.
+        """Sensitivity in grid steps (squared steps for a Gram vector): the bound and the slack of rounding.
+
+        Rounding moves a row of d numbers by at most sqrt(d)/2. Every row that one person changes counts.
 
         For a Gram vector the rows are rounded, not their products; the Frobenius norm of the outer product of a
         rounded row is the square of its norm.
         """
         row = self.grid * self.bound + math.sqrt(self.width) / 2
-        return math.ceil(row if self.rule == "sum" else row * row)
+        return math.ceil(self.changed * (row if self.rule == "sum" else row * row))
 
     @property
     def reach(self) -> int:
@@ -110,6 +119,8 @@ class VectorSpec:
             "labels": list(self.labels),
             "dimension": self.dimension,
             "bound": self.bound,
+            "unit": self.unit,
+            "changed": self.changed,
             "grid": self.grid,
             "d2": self.d2,
             "reach": self.reach,
@@ -143,8 +154,8 @@ class RoundSpec:
         return next(vector for vector in self.vectors if vector.name == name)
 
     def cost(self, block: Block) -> float:
-        """Returns the round's charge to a block, in mu squared."""
-        return math.fsum(vector.mu2 for vector in self.vectors if vector.block == block)
+        """Returns the round's charge to a block's account, in mu squared; matched vectors are charged to both."""
+        return math.fsum(vector.mu2 for vector in self.vectors if vector.block in (block, "matched"))
 
 
 @dataclass(frozen=True)
@@ -166,6 +177,14 @@ class Schedule:
         """The study's charge: the larger block."""
         return max(self.cost("treated"), self.cost("comparator"))
 
+    @property
+    def mu2_of_membership(self) -> float:
+        """What tells a person helped from the same person not helped: out of one block, into the other.
+
+        A matched vector can move by its sensitivity at each of the two steps, so that its mu doubles.
+        """
+        return self.cost("treated") + self.cost("comparator") + 2 * self.cost("matched")
+
     def for_people_at_several(self, over_nodes: float) -> Schedule:
         """Returns the schedule with noise for people whom several nodes know; see ``VectorSpec.over_nodes``."""
         rounds = (
@@ -181,6 +200,5 @@ class Schedule:
     def declaration(self) -> list[dict[str, Any]]:
         """Returns what is signed, shown to the custodian and approved: a list of rounds with their vectors."""
         return [
-            {"round": spec.name, "vectors": [vector.declaration() for vector in spec.vectors]}
-            for spec in self.rounds
+            {"round": spec.name, "vectors": [vector.declaration() for vector in spec.vectors]} for spec in self.rounds
         ]

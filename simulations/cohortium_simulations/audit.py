@@ -38,7 +38,7 @@ from cohortium_protocols.statistics import RoundSpec, Schedule, VectorSpec
 from cohortium_simulations.distinguish import Array, evidence
 from cohortium_simulations.neighbours import (
     DELTA,
-    PLAN,
+    WITH_PAIRS,
     WORST,
     Study,
     Vectors,
@@ -105,7 +105,7 @@ def audit(trials: int, *, reduce: Reduce = reduce_round, door: Door | None = Non
 
 def observed(trials: int, *, reduce: Reduce, door: Door) -> Neighbours:
     """Returns so many studies of the two worst neighbours."""
-    declared = schedule(PLAN)
+    declared = schedule(WITH_PAIRS)
     exact = exact_studies(declared, WORST, reduce)
     released = [door(declared, each) for _ in range(trials) for each in exact]
     return Neighbours(declared, exact, (released[::2], released[1::2]))
@@ -114,14 +114,14 @@ def observed(trials: int, *, reduce: Reduce, door: Door) -> Neighbours:
 def through_the_gate(declared: Schedule, exact: Study) -> Study:
     """Returns what a node's real gate, with a new ledger, releases of a whole study."""
     with closing(Ledger.in_memory(Caps(_CAP, _CAP))) as ledger:
-        ledger.open_study(PLAN.study, "audited", prices(declared), "frozen", "the audit")
+        ledger.open_study(WITH_PAIRS.study, "audited", prices(declared), "frozen", "the audit")
         gate = Gate(ledger, _KEY)
         return {spec.name: _released(gate, spec, exact[spec.name]) for spec in declared.rounds}
 
 
 def _released(gate: Gate, spec: RoundSpec, exact: Vectors) -> Vectors:
     asked = RoundRequest(plan_digest="audited", round=spec.name, attempt=1, parameters={})
-    request = Envelope.sign("round", PLAN.study, "lab", "one", asked.body(), _KEY)
+    request = Envelope.sign("round", WITH_PAIRS.study, "lab", "one", asked.body(), _KEY)
     answer = Envelope.from_bytes(gate.release(request, spec, dict(exact)))
     return {name: unpack_integers(packed) for name, packed in read(answer, RoundAnswer).vectors.items()}
 
@@ -131,7 +131,7 @@ def _released(gate: Gate, spec: RoundSpec, exact: Vectors) -> Vectors:
 
 def exact_studies(declared: Schedule, person: tuple[float, float], reduce: Reduce) -> tuple[Study, Study]:
     """Returns a study before noise, the person a comparator; and again, the person helped."""
-    comparator, helped = (study_arrays(PLAN, people(person, helped=helped)) for helped in (False, True))
+    comparator, helped = (study_arrays(WITH_PAIRS, people(person, helped=helped)) for helped in (False, True))
     asked = {spec.name: parameters(spec) for spec in declared.rounds}
     first, second = (
         {spec.name: reduce(spec, asked[spec.name], arrays) for spec in declared.rounds}
@@ -181,11 +181,12 @@ def distinguishing_checks(neighbours: Neighbours) -> Iterator[Check]:
     """Yields what each vector, each block and the whole study reveal at least, against what is declared."""
     vectors = list(neighbours.declared.vectors())
     for spec, vector in vectors:
-        yield from _told_apart(neighbours, f"{spec.name}/{vector.name}", [(spec, vector)], vector.mu2)
+        twice = 4 if vector.block == "matched" else 1  # the person leaves one side and comes to the other: mu doubles
+        yield from _told_apart(neighbours, f"{spec.name}/{vector.name}", [(spec, vector)], twice * vector.mu2)
     for block in ("treated", "comparator"):
         mine = [(spec, vector) for spec, vector in vectors if vector.block == block]
         yield from _told_apart(neighbours, f"presence, {block}", mine, math.fsum(vector.mu2 for _, vector in mine))
-    yield from _told_apart(neighbours, "membership", vectors, math.fsum(vector.mu2 for _, vector in vectors))
+    yield from _told_apart(neighbours, "membership", vectors, neighbours.declared.mu2_of_membership)
 
 
 def _told_apart(

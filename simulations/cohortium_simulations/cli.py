@@ -12,8 +12,11 @@ import numpy as np
 from cohortium_coordinator.report import to_json, write_report
 from cohortium_coordinator.result import StudyResult
 from cohortium_protocols.errors import CohortiumError, UsageFault
+from cohortium_protocols.plan_analysis import METHODS
 from cohortium_protocols.plan_check import load_plan
+from cohortium_simulations.balance_cli import balance_rule
 from cohortium_simulations.checks_cli import attack, audit
+from cohortium_simulations.coverage_cli import coverage
 from cohortium_simulations.demo import DEMO_SEED, Demo, demo_world, plan_text, run_demo
 from cohortium_simulations.federation import run_study
 from cohortium_simulations.replicates import replicates, replicates_json, seed_range, summaries, summary_lines
@@ -25,7 +28,7 @@ _EXIT_CODES = """
 \b
 Exit codes:
   0    done
-  1    a check of the audit failed, or an attack got through
+  1    a check of the audit failed, an attack got through, or a scenario of the coverage study failed
   2    the command line was not understood
   3    a file of data is not as it must be
   4    a plan is not valid
@@ -143,7 +146,7 @@ Examples:
 @click.option("--delta", default=1e-6, show_default=True, type=click.FloatRange(0, 1e-4, min_open=True),
               help="Its delta.")
 @click.option("--method", default="doubly_robust", show_default=True, help="Method of analysis.",
-              type=click.Choice(["doubly_robust", "matched_pairs", "strata"]))
+              type=click.Choice(METHODS))
 @click.option("--seed", default=1, show_default=True,
               help="Decides how people are shared out; privacy noise has no seed.")
 @click.option("--json", "json_to", metavar="FILE|-", help="Write the whole result as JSON; - for standard output.")
@@ -173,6 +176,8 @@ def table(
 
 commands.add_command(audit)
 commands.add_command(attack)
+commands.add_command(coverage)
+commands.add_command(balance_rule)
 
 
 def _world(people: int, helped: int, seed: int) -> WorldSpec:
@@ -205,9 +210,7 @@ def _say(text: str) -> None:
 def main() -> None:
     """Runs the command line; ends the process with the documented exit code."""
     try:
-        commands.main(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        sys.exit(commands.main(standalone_mode=False))  # None, or the code that a command ended with
     except click.Abort:
         _say("Interrupted.")
         sys.exit(130)

@@ -29,6 +29,7 @@ from cohortium_node.service import Node, NodeService
 from cohortium_protocols.canonical import canonical_bytes
 from cohortium_protocols.errors import RefusedError
 from cohortium_protocols.plan import Plan
+from cohortium_protocols.plan_analysis import METHODS
 from cohortium_protocols.signing import SigningKey, VerifyKey
 from cohortium_simulations.memory_channel import MemoryRelay
 
@@ -127,6 +128,6 @@ def _daemon(
 
 def _approval(plan: Plan) -> StandingApproval:
     return StandingApproval(
-        operator=OPERATOR, study="*", epsilon=_WITHOUT_LIMIT, methods=(plan.analysis.method,),
+        operator=OPERATOR, study="*", epsilon=_WITHOUT_LIMIT, methods=METHODS,
         outcomes=tuple(outcome.name for outcome in plan.outcomes), until=plan.nodes.deadline,
     )  # fmt: skip

@@ -26,6 +26,9 @@ PLAN = Plan.model_validate({
     "nodes": {"roster": ["one"], "deadline": "2199-01-01"},
 })  # fmt: skip
 """Small, so that a study takes milliseconds, and with a large epsilon, so that few studies show a fault."""
+_PAIRS = {"sensitivity": [{"method": "matched_pairs", "share": 0.1}]}
+WITH_PAIRS = Plan.model_validate(PLAN.model_dump(mode="json", by_alias=True) | {"analysis": _PAIRS})
+"""The same with matched pairs beside the headline."""
 
 WORST = (110.0, 1.0)
 """Age and outcome of the person who moves the vectors of ``PLAN`` most (a test looks at every corner)."""
@@ -51,8 +54,6 @@ def parameters(spec: RoundSpec) -> dict[str, Any]:
 
 
 def _longest(parameter: Parameter) -> Any:
-    if parameter.name == "knots":
-        return np.tile(np.linspace(-4, 4, parameter.shape[-1]), (parameter.shape[0], 1)).tolist()
     return np.full(parameter.shape, {"clip": 0.5, "log_scale": 60.0}.get(parameter.name, 0.0)).tolist()
 
 

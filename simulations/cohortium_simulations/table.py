@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cohortium_node.data.table import AnalysisTable
 from cohortium_protocols.covariates import public_scale
-from cohortium_protocols.errors import InputError, NotSupported, UsageFault
+from cohortium_protocols.errors import InputError, UsageFault
 from cohortium_protocols.plan import Plan
 
 _LARGEST_COUNT = 100
@@ -149,10 +149,7 @@ def table_study(
 
     Raises:
         InputError: a column is missing or holds something that it cannot.
-        NotSupported: this version has no such method.
     """
-    if method != "doubly_robust":
-        raise NotSupported(f"The method '{method}' is not supported yet.", do="use --method doubly_robust")
     reader = _Reader(frame, source)
     treated = reader.flags(question.treated)
     outcomes = [_outcome(reader, column) for column in question.outcomes]

@@ -57,7 +57,7 @@ class Progress:
 
 def outcome_lines(result: StudyResult) -> list[str]:
     """Returns a short table of the outcomes, what was spent, and every warning that belongs beside it."""
-    rows = [_HEAD, *(_row(outcome, result) for outcome in result.outcomes)]
+    rows = [_HEAD, *(_row(outcome, result) for outcome in result.findings)]
     columns = 4 if result.truth else 3
     widths = [max(len(row[column]) for row in rows) for column in range(columns)]
     table = ["  ".join(cell.rjust(width) if place else cell.ljust(width)

@@ -3,7 +3,7 @@
 For each analysed person, given the person's own rates of use and length of follow-up, the outcomes with and
 without help are drawn together many times. The truth is the mean difference of the clipped outcomes: the
 average effect on those helped, with everything averaged out that is luck. Help changes neither death nor
-moves.
+moves, and nothing that was before it: the effect on a change is that on the use afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.random import Generator
 
+from cohortium_protocols.outcomes import CHANGE, DAYS_A_YEAR
 from cohortium_simulations.arrays import Floats
 from cohortium_simulations.events import History, Windows, draw_history, helped_history
 from cohortium_simulations.worlds import World
@@ -25,8 +26,10 @@ DEFAULT_CLIPS: Mapping[str, float] = MappingProxyType(
         "any_emergency_admission": 1,
         "emergency_admissions": 4,
         "elective_admissions": 4,
+        "all_admissions": 6,
         "bed_days": 30,
         "death": 1,
+        "follow_up_years": 1,
     }
 )
 _BATCH = 40
@@ -58,10 +61,12 @@ def truth(
 ) -> dict[str, OutcomeTruth]:
     """The truth of each outcome named in ``clips``, from at least ``draws`` draws of every analysed person.
 
+    Of a change, the means are those of the use afterwards.
+
     Raises:
         ValueError: an outcome has no truth here.
     """
-    if unknown := clips.keys() - DEFAULT_CLIPS.keys():
+    if unknown := {name.removesuffix(CHANGE) for name in clips} - DEFAULT_CLIPS.keys():
         raise ValueError(f"no truth for {sorted(unknown)}; there is one for {sorted(DEFAULT_CLIPS)}")
     rng = world.spec.generator(6)
     batches = [_means(world, clips, rng) for _ in range(-(-draws // _BATCH))]
@@ -91,16 +96,13 @@ def _means(
     windows = world.analysed.where(np.tile(np.arange(len(world.analysed.person)), _BATCH))
     untouched = draw_history(world.people, windows, rng)
     helped = helped_history(world.people, untouched, windows, world.spec.effects, rng)
-    with_help, without = (_outcomes(world, one, windows) for one in (helped, untouched))
-    return {
-        name: (
-            float(np.minimum(with_help[name], clip).mean()),
-            float(np.minimum(without[name], clip).mean()),
-            float(with_help[name].mean()),
-            float(without[name].mean()),
-        )
-        for name, clip in clips.items()
-    }
+    values = [_outcomes(world, one, windows) for one in (helped, untouched)]
+    means: dict[str, tuple[float, float, float, float]] = {}
+    for name, clip in clips.items():
+        with_help, without = (each[name.removesuffix(CHANGE)] for each in values)
+        clipped = [float(np.minimum(each, clip).mean()) for each in (with_help, without)]
+        means[name] = (clipped[0], clipped[1], float(with_help.mean()), float(without.mean()))
+    return means
 
 
 def _outcomes(world: World, history: History, windows: Windows) -> dict[str, Floats]:
@@ -112,7 +114,9 @@ def _outcomes(world: World, history: History, windows: Windows) -> dict[str, Flo
         "any_emergency_admission": count["emergency"] > 0,
         "emergency_admissions": count["emergency"],
         "elective_admissions": count["elective"],
+        "all_admissions": count["emergency"] + count["elective"],
         "bed_days": _bed_days(history, windows),
+        "follow_up_years": windows.days / DAYS_A_YEAR,
         "death": world.people.death[windows.person] < windows.start + world.spec.follow_up,
     }
     return {name: np.asarray(values, dtype=np.float64) for name, values in outcomes.items()}

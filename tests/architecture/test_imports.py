@@ -19,7 +19,6 @@ NOT_IMPORTED_BY_NAME = {
     "flwr": "a required library; the Flower adapters are the third channel",
     "numba": "for the matching kernel to come; locked from the start",
     "sqlglot": "ibis writes SQL with it; pinned below a broken version",
-    "statsmodels": "a required library; tests hold estimates against it",
 }
 
 

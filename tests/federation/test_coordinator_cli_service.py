@@ -141,7 +141,7 @@ def test_an_unsigned_or_altered_plan_is_refused(
         ("deadline: 2030-12-31", "deadline: 2024-12-31", 5, "has expired"),
         ("west]", "west, south]", 3, "Not enrolled here: south."),
         ("low: 20", "low: twenty", 4, "plan.yaml:7:36: `covariates[0].low`"),
-        ("method: doubly_robust", "method: strata", 6, "not supported yet"),
+        ("method: doubly_robust", "method: matching", 4, "is 'matching', but must be 'doubly_robust'"),
         ("aggregation: local", "aggregation: secure", 4, "3 nodes cannot tolerate 1 lost and 1 colluding"),
     ],
 )

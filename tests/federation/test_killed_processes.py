@@ -25,7 +25,7 @@ from cohortium_simulations.installation import OPERATOR
 pytestmark = pytest.mark.process
 
 NUMBERS = count(1)
-ROUNDS = ("profile", "model_1", "model_2", "residuals", "model_3", "model_4", "recalibration", "outcome")
+ROUNDS = ("profile", "model_1", "model_2", "residuals", "model_3", "model_4", "levels", "outcome")
 LONGEST = 4.0
 """Seconds from submission after which a study has usually ended."""
 
@@ -124,7 +124,7 @@ COORDINATOR = {
     "when the survivors are listed": logged("round model_3, step mask closed"),
     "when a node has acknowledged the list": entered("acknowledged", 6),
     "when the list is acknowledged": logged("round model_4, step acknowledge closed"),
-    "when the masks are off": logged("round recalibration, step reveal closed"),
+    "when the masks are off": logged("round levels, step reveal closed"),
     "in the last round": logged("round outcome asked"),
     "while combining": logged("rounds finished"),
     "when the report is written": logged("report written"),

@@ -79,8 +79,9 @@ admissions = st.builds(
     ids,
     dates,
     dates,
-    mostly(among("11", "13", "21", "2A"), among("2a", "2B", "2D", "28", "31", "81", "99", None)),
+    mostly(among("11", "13", "21", "2A"), among("2a", "2B", "2D", "28", "31", "81", "82", "99", None)),
     mostly(among("1", "2"), among("3", "4", None)),
+    mostly(among("J459", "i50.1", "E11", "J47X"), among("J20", "D500", "D509", "", None)),
     codes,
 )
 attendances = st.builds(
@@ -183,6 +184,7 @@ def _to_parquet(folder: Path) -> None:
         "classification",
         "department_type",
         "attendance_category",
+        "primary_diagnosis",
         "diagnoses",
     ]
     options = pyarrow.csv.ConvertOptions(

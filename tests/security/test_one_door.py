@@ -154,7 +154,7 @@ def test_what_is_not_declared_does_not_leave_and_is_not_charged(gate: Gate, ledg
 
 def test_a_round_that_was_altered_after_approval_does_not_leave(gate: Gate) -> None:
     cheaper = tuple(
-        VectorSpec(each.name, each.block, each.labels, each.bound, each.budget / 2, "", "", each.rule)
+        VectorSpec(each.name, each.block, each.labels, each.bound, each.budget / 2, each.unit, "", "", each.rule)
         for each in PROFILE.vectors
     )
     with pytest.raises(PolicyRefusal, match="at this price"):
@@ -179,6 +179,8 @@ ALTERED: dict[str, dict[str, object]] = {
     "labels": {"labels": (*FIRST.labels[:-1], "income"), **SAME_PRICE},
     "dimension": {"labels": (*FIRST.labels, "income"), **SAME_PRICE},
     "bound": {"bound": 2 * FIRST.bound, "grid": FIRST.grid, "d2": FIRST.d2, "sigma": FIRST.sigma, **SAME_PRICE},
+    "unit": {"unit": "thousands of people"},
+    "changed": {"changed": 2, "grid": FIRST.grid, "d2": FIRST.d2, "sigma": FIRST.sigma, **SAME_PRICE},
     "grid": {"grid": 2 * FIRST.grid, "d2": FIRST.d2, "sigma": FIRST.sigma, **SAME_PRICE},
     "d2": {"d2": FIRST.d2 - 1, "sigma": FIRST.sigma, **SAME_PRICE},
     "reach": {"over_nodes": 2.0, "sigma": FIRST.sigma, **SAME_PRICE},
@@ -237,7 +239,8 @@ def test_a_round_that_the_plan_does_not_have_does_not_leave(gate: Gate, ledger: 
 
 def test_nothing_leaves_without_noise_except_in_a_simulation(ledger: Ledger) -> None:
     silent = RoundSpec("profile", tuple(
-        VectorSpec(each.name, each.block, each.labels, each.bound, 0.0, "", "", each.rule) for each in PROFILE.vectors
+        VectorSpec(each.name, each.block, each.labels, each.bound, 0.0, each.unit, "", "", each.rule)
+        for each in PROFILE.vectors
     ))  # fmt: skip
     with pytest.raises(PolicyRefusal, match="has no noise"):
         Gate(ledger, NORTH).release(request(), silent, zeros(silent))

@@ -169,7 +169,7 @@ def test_a_list_that_was_acknowledged_stands_in_the_chain(group: NodeGroup) -> N
 
 
 def test_a_vector_with_too_little_noise_for_a_share_is_no_plan() -> None:
-    loud = Schedule((RoundSpec("profile", (VectorSpec("count", "treated", ("n",), 1.0, 1e19, "", ""),)),))
+    loud = Schedule((RoundSpec("profile", (VectorSpec("count", "treated", ("n",), 1.0, 1e19, "people", "", ""),)),))
     with pytest.raises(PlanError, match="share of the noise on 'count' in round 'profile' is"):
         check_shares(PLAN, loud)
 

@@ -73,11 +73,14 @@ class Rules:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def outcome(self, name: str, events: Mapping[str, Sequence[Event]], **fields: Any) -> dict[str, float]:
-        """Returns the outcome of each person helped, who has these events."""
+    def outcome(
+        self, name: str, events: Mapping[str, Sequence[Event]], people: Mapping[str, Mapping[str, Any]] | None = None,
+        **fields: Any,
+    ) -> dict[str, float]:  # fmt: skip
+        """Returns the outcome of each person helped, who has these events, or these fields in ``person``."""
         prior = OUTCOMES[name].prior
-        asked = plan(covariates=[prior or "age"], outcomes=[name], **fields)
-        table, names = self._table(asked, {person: {} for person in events}, events)
+        asked = plan(covariates=[prior or "age"], outcomes=list(dict.fromkeys([name, "death"])), **fields)
+        table, names = self._table(asked, people or {person: {} for person in events}, events)
         return dict(zip(names, table.outcomes[:, 0].tolist(), strict=True))
 
     def covariate(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from cohortium_protocols.errors import NotSupported, PlanError
+from cohortium_protocols.errors import PlanError
 from cohortium_protocols.plan_check import check_plan, load_plan
 
 CANONICAL = """\
@@ -237,36 +237,6 @@ SECURE_RULES = [
     ),
 ]
 
-NOT_YET = [
-    (
-        "publish:",
-        "analysis: {method: matched_pairs}\npublish:",
-        "16:20 The method `matched_pairs` is not supported",
-    ),
-    ("publish:", "analysis: {method: strata}\npublish:", "16:20 The method `strata` is not supported yet."),
-    (
-        "publish:",
-        "analysis: {comparison: within_node}\npublish:",
-        "16:24 The comparison `within_node` is not",
-    ),
-    ("publish:", "analysis: {exact: [sex]}\npublish:", "16:19 Exact matching is not supported yet."),
-    (
-        "publish:",
-        "analysis:\n  sensitivity: [{method: strata, share: 0.15}]\npublish:",
-        "17:16 A second analysis in one plan is not supported yet.",
-    ),
-    (
-        "clip: 8}",
-        "clip: 8}\n  - mean_length_of_stay",
-        "11:5 The outcome `mean_length_of_stay` is not supported yet.",
-    ),
-    (
-        "clip: 8}",
-        "clip: 8}\n  - avoidable_emergency_admissions",
-        "11:5 The outcome `avoidable_emergency_admissions`",
-    ),
-]
-
 
 def changed(plan: str, old: str, new: str) -> str:
     assert plan.count(old) == 1, f"{old!r} must occur once"
@@ -303,16 +273,7 @@ def test_each_fault_of_a_table_study_is_named_at_its_place(old: str, new: str, e
     assert found[0].startswith(expected)
 
 
-@pytest.mark.parametrize(("old", "new", "expected"), NOT_YET)
-def test_what_is_not_supported_yet_is_named_at_its_place(old: str, new: str, expected: str) -> None:
-    text = changed(CANONICAL, old, new)
-    assert [place.startswith(expected) for place in places(text)] == [True]
-    with pytest.raises(NotSupported) as refused:
-        load_plan(text)
-    assert refused.value.exit_code == 6
-
-
-@pytest.mark.parametrize(("old", "new", "expected"), [*RULES, *NOT_YET])
+@pytest.mark.parametrize(("old", "new", "expected"), RULES)
 def test_every_fault_says_what_why_and_what_to_do(old: str, new: str, expected: str) -> None:
     for fault in check_plan(changed(CANONICAL, old, new)):
         assert fault.what.endswith(".")
@@ -330,7 +291,6 @@ def test_all_faults_are_reported_at_once_in_the_order_of_the_file() -> None:
         "8:19",
         "12:12",
         "13:3",
-        "19:20",
         "20:1",
     ]
 

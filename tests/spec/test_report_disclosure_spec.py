@@ -62,13 +62,6 @@ def test_a_mean_is_shown_from_eight_people() -> None:
     assert disclosure.mean_may_be_shown(8)
 
 
-def test_a_headline_needs_sixty_people_and_a_plan_can_only_ask_for_more() -> None:
-    assert not disclosure.enough_for_headline(59.9)
-    assert disclosure.enough_for_headline(60)
-    assert not disclosure.enough_for_headline(60, minimum=100)
-    assert not disclosure.enough_for_headline(40, minimum=20)
-
-
 def test_five_reasons_for_an_empty_cell_are_five_words() -> None:
     meanings = " ".join(disclosure.EMPTY_CELLS.values())
     assert {"refused", "offline", "over budget"} < disclosure.EMPTY_CELLS.keys()

@@ -138,3 +138,71 @@ def test_events_without_a_date_do_not_count(rules) -> None:
         "ae_attendances", {str(date): [EmergencyAttendance("", date, "01", "1")] for date in unknown}
     )
     assert set(found.values()) == {0}
+
+
+def test_only_first_attendances_at_major_departments_count_in_the_narrow_measure(rules) -> None:
+    found = rules.outcome(
+        "ae_attendances_major",
+        {
+            "major, first": [attendance("01", "1")],
+            "written short": [attendance("1", "1")],
+            "minor": [attendance("03", "1")],
+            "major, follow-up": [attendance("01", "3")],
+            "category not recorded": [attendance("01", None)],
+        },
+    )
+    assert {person for person, count in found.items() if count} == {"major, first", "written short"}
+
+
+def test_the_broad_measure_counts_maternity_and_other_admissions_too(rules) -> None:
+    methods = ["21", "2D", "31", "32", "82", "83", "11", "2B", "81", "98"]
+    found = rules.outcome("nonelective_admissions_broad", {method: [spell(method, 1)] for method in methods})
+    assert {method for method, count in found.items() if count} == {"21", "2D", "31", "32", "82", "83"}
+
+
+def test_all_admissions_are_those_whose_bed_days_count(rules) -> None:
+    found = rules.outcome("all_admissions", {"two": [spell("21", 3), spell("11", 0, on=9)], "none": [spell("31", 2)]})
+    assert found == {"two": 2, "none": 0}
+
+
+def test_an_avoidable_admission_is_an_emergency_whose_primary_diagnosis_is_listed(rules) -> None:
+    codes = {"asthma": "J45.9", "heart failure": "i110", "diabetes": "E11", "pneumonia": "J18.9", "not recorded": None}
+    found = rules.outcome(
+        "avoidable_emergency_admissions",
+        {name: [Admission("", day(9), None, "21", "1", code)] for name, code in codes.items()}
+        | {"elective": [Admission("", day(9), None, "11", "1", "J459")]},
+    )
+    assert {name for name, count in found.items() if count} == {"asthma", "heart failure", "diabetes"}
+
+
+def test_earlier_use_is_of_the_365_days_before_the_year_before_the_index_date(rules) -> None:
+    days = (-731, -730, -366, -365, 0)
+    found = rules.outcome("earlier.ae_attendances", {str(shift): [attendance("01", on=shift)] for shift in days})
+    assert {shift for shift, count in found.items() if count} == {"-730", "-366"}
+
+
+def test_a_change_is_use_after_less_use_before_for_as_long_each_at_most_the_clip(rules) -> None:
+    before, after = [attendance("01", on=-9)], [attendance("01", on=9)]
+    found = rules.outcome(
+        "ae_attendances.change",
+        {"fewer": before * 3, "more": after * 2, "less": [*before * 2, *after], "many": [*before * 20, *after * 30]},
+        follow_up=730,
+    )
+    assert found == {"fewer": -6, "more": 2, "less": -3, "many": 0}
+
+
+def test_the_time_observed_ends_with_death_or_with_moving_away(rules) -> None:
+    days = {
+        "stays": {},
+        "dies": {"death_date": day(99)},
+        "moves": {"registered_to": day(49)},
+        "moves and dies later": {"registered_to": day(49), "death_date": day(99)},
+        "dies later": {"death_date": day(400)},
+        "date not known": {"death_date": dt.date(1800, 1, 1)},
+        "dies in the washout": {"death_date": day(19)},
+    }
+    found = rules.outcome("follow_up_years", {}, people=days, washout=30, follow_up=300)
+    assert {person: round(years * 365.25) for person, years in found.items()} == {
+        "stays": 300, "dies": 70, "moves": 20, "moves and dies later": 20, "dies later": 300, "date not known": 300,
+        "dies in the washout": 0,
+    }  # fmt: skip

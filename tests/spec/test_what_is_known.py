@@ -11,7 +11,7 @@ INDEX = dt.date(2022, 6, 1)
 
 
 def coded(codes: str, shift: int = -100) -> list[Admission]:
-    return [Admission("", INDEX + dt.timedelta(days=shift), None, "21", "1", codes)]
+    return [Admission("", INDEX + dt.timedelta(days=shift), None, "21", "1", diagnoses=codes)]
 
 
 def test_age_is_completed_years(rules) -> None:

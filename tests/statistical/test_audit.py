@@ -14,10 +14,10 @@ from cohortium_protocols.privacy.accounting import delta_of
 from cohortium_protocols.schedules import schedule
 from cohortium_simulations.audit import Check, audit, exact_studies, through_the_gate
 from cohortium_simulations.distinguish import best_advantage, evidence
-from cohortium_simulations.neighbours import PLAN, WORST, shift
+from cohortium_simulations.neighbours import WITH_PAIRS, WORST, shift
 from cohortium_simulations.seeded_bugs import BUGS
 
-DECLARED = schedule(PLAN)
+DECLARED = schedule(WITH_PAIRS)
 
 
 def failed(bug: str, trials: int = 300) -> dict[str, set[str]]:

@@ -81,7 +81,7 @@ def released(plan: Plan, study_: TableStudy, lost_after: Mapping[str, str]) -> t
     return answers, asked
 
 
-@pytest.mark.parametrize("when", ["profile", "model_1", "residuals", "model_4", "recalibration"])
+@pytest.mark.parametrize("when", ["profile", "model_1", "residuals", "model_4", "levels"])
 def test_a_lost_node_changes_who_is_estimated_and_no_parameter_that_was_sent(when: str):
     ready = study(people(3000, 0.3), 1.0)
     answers, asked = released(ready.plan, ready, {"node-2": when})

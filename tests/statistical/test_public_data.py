@@ -8,23 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from public_questions import LALONDE, NHEFS
 
 from cohortium_coordinator.result import OutcomeEstimate, StudyResult
 from cohortium_simulations.federation import run_study
-from cohortium_simulations.table import Column, Question, read_table, table_study
+from cohortium_simulations.table import Question, read_table, table_study
 
-NHEFS = Question(
-    treated="qsmk",
-    outcomes=[Column("wt82_71")],
-    covariates=[Column(name) for name in ("sex", "race", "age", "smokeintensity", "smokeyrs", "wt71")],
-    categorical=["education", "exercise", "active"],
-)
-LALONDE = Question(
-    treated="treat",
-    outcomes=[Column("re78")],
-    covariates=[Column(name) for name in ("age", "educ", "black", "hispan", "married", "nodegree", "re74", "re75")],
-    categorical=[],
-)
 REPLICATES = 50
 
 

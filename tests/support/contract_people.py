@@ -12,14 +12,14 @@ from cohortium_node.data.table import AnalysisTable
 from cohortium_node.features import study_arrays
 from cohortium_node.local.reduce import reduce_round
 from cohortium_protocols.plan import Plan
-from cohortium_protocols.schedules import schedule
+from cohortium_protocols.schedules import LAST, schedule
 from cohortium_protocols.statistics import RoundSpec, VectorSpec
 
 PLAN = Plan.model_validate({
     "cohortium": 1, "study": "contract", "title": "Contract", "question": "Does it hold?", "data": "table",
     "covariates": [
         {"name": "age", "low": 18, "high": 110},
-        {"name": "use", "low": 0, "high": 10, "centre": 0.4, "scale": 0.8, "transform": "root"},
+        {"name": "use", "low": 0, "high": 10, "centre": 0.4, "scale": 0.8, "transform": "log"},
         {"name": "area", "levels": ["north", "south", "elsewhere"]},
     ],
     "outcomes": [
@@ -27,10 +27,28 @@ PLAN = Plan.model_validate({
         {"name": "days", "clip": 30, "kind": "days"}, {"name": "part", "clip": 1, "kind": "share"},
         {"name": "weight", "low": -40, "clip": 50, "kind": "number"},
     ],
+    "ratios": [
+        {"name": "days a visit", "numerator": "days", "denominator": "visits"},
+        {"name": "days of the part", "numerator": "days", "denominator": "part"},
+    ],
+    "analysis": {
+        "sensitivity": [
+            {"method": "strata", "strata": 4, "exact": ["area"], "share": 0.1},
+            {"method": "doubly_robust", "comparison": "within_node", "share": 0.1},
+            {"method": "doubly_robust", "share": 0.1},
+            {"method": "matched_pairs", "ratio": 2, "score": "both", "exact": ["area"], "share": 0.1},
+        ],
+        "subgroups": [{"by": "area", "share": 0.1}],
+    },
     "privacy": {"epsilon": 1.0, "delta": 1e-6, "aggregation": "local"},
-    "nodes": {"roster": ["one"], "deadline": "2099-01-01"},
+    "nodes": {"roster": ["other", "one"], "deadline": "2099-01-01"},
 })  # fmt: skip
 SCHEDULE = schedule(PLAN)
+_WRITTEN = PLAN.model_dump(mode="json", by_alias=True) | {"ratios": []}
+PAIRS = Plan.model_validate(_WRITTEN | {"analysis": {"method": "matched_pairs", "adjusted": False}})
+"""The same study with a headline of matched pairs."""
+ROUNDS = (*SCHEDULE.rounds, schedule(PAIRS).round(LAST))
+"""Every round of the one plan, and what the other adds to it."""
 
 HELPED, COMPARATOR, LEFT = "helped", "comparator", "left"
 """What a person is to a study; one who left is in the cohort and not analysed."""
@@ -78,4 +96,4 @@ def distance(vector: VectorSpec, moved: NDArray[np.int64]) -> float:
 
 def exact(spec: RoundSpec, people: list[Person], drawn: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
     """The round's vectors of these people, before noise."""
-    return reduce_round(spec, drawn, study_arrays(PLAN, table(people)))
+    return reduce_round(spec, drawn, study_arrays(PLAN if spec in SCHEDULE.rounds else PAIRS, table(people), "one"))

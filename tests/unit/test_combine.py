@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
+from scipy.stats import poisson
 
-from cohortium_coordinator.combine.diagnostics import _balance_state
+from cohortium_coordinator.combine.diagnostics import balance_state
 from cohortium_coordinator.combine.estimate import _fieller
+from cohortium_coordinator.combine.levels import levels
 from cohortium_coordinator.combine.outcome_model import OutcomeModel, stepped
 from cohortium_coordinator.combine.profile import Means, Profile, pooled
-from cohortium_coordinator.combine.recalibration import knots, offsets
-from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, choose
+from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, ResidualClip, choose, corrected
 from cohortium_coordinator.combine.sums import NoisySum, Separate, Together, national_sums
 from cohortium_coordinator.combine.tilt import first_tilt, retilted
-from cohortium_protocols.doubly_robust import CLIPS, KNOTS, effects
+from cohortium_protocols.doubly_robust import CLIPS, LEVELS, effects
+from cohortium_protocols.links import link
 from cohortium_protocols.outcomes import Outcome
 from cohortium_protocols.privacy.distributed import node_sigma
 from cohortium_protocols.secure_rules import Rules
@@ -90,7 +92,7 @@ def test_two_noisy_readings_are_better_than_one():
 
 
 def test_separate_answers_and_a_secure_total_are_one_sum_with_the_noise_that_is_in_it():
-    spec = VectorSpec("v", "treated", ("a", "b"), 1.0, 0.01, "", "")
+    spec = VectorSpec("v", "treated", ("a", "b"), 1.0, 0.01, "steps", "", "")
     one = RoundSpec("r", (spec,))
     nodes = {name: {"v": RNG.integers(-(2**40), 2**40, 2)} for name in "abcde"}
     rules = Rules(5, 1, 1)
@@ -114,11 +116,11 @@ def data(count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
 
 def fitted(noise: float, steps: int = 6) -> OutcomeModel:
     z, y = data()
-    model = OutcomeModel(np.array([-1.0, 0.0, 0.0]), np.diag([1.0, 9.0, 9.0]), 1.0, 0.5)
+    model = OutcomeModel(np.array([-1.0, 0.0, 0.0]), np.diag([1.0, 9.0, 9.0]), 1.0, 0.5, link("binary"), 0.3)
     for _ in range(steps):
         m = expit(z @ model.beta)
         score = NoisySum(z.T @ (y - m) + math.sqrt(noise) * RNG.normal(size=3), noise)
-        model = stepped(model, score, NoisySum((z * (m * (1 - m))[:, None]).T @ z, 0.0), len(y))
+        model = stepped(model, score, (z * (m * (1 - m))[:, None]).T @ z, len(y))
     return model
 
 
@@ -168,21 +170,54 @@ def test_most_of_an_effect_is_always_seen():
     assert choose(VISITS, pass_through(), people=1e5, level=0.06, price=Price(1e-3, 1.0)).pass_through >= 0.6
 
 
-# Recalibration
+# Levels of expectation
 
 
-def test_offsets_are_the_averages_where_there_are_people_and_nothing_where_there_are_none():
-    people = np.array([1e6] * (KNOTS - 1) + [0.0])
-    found = offsets(NoisySum(np.concatenate([people, 0.1 * people]), 100.0))
-    assert found[:-1] == pytest.approx(0.1, abs=0.001)
-    assert found[-1] == pytest.approx(0.0, abs=0.001)
+def test_levels_part_the_people_helped_about_evenly():
+    model = OutcomeModel(np.array([-2.0, 1.0, 0.0]), np.eye(3), 1.0, 0.5, link("count"), 0.1)
+    limits = levels(model, profile(0.0), 5)
+    assert np.all(np.diff(limits) > 0)
+    assert np.median(limits) == pytest.approx(-2.0 + 0.5, abs=0.2)  # the people helped are half a deviation higher
 
 
-def test_knots_reach_farther_up_than_down():
-    model = OutcomeModel(np.array([-2.0, 1.0, 0.0]), np.eye(3), 1.0, 0.5)
-    found = knots(model, profile(0.0))
-    assert np.all(np.diff(found) > 0)
-    assert found[-1] + 2 > -2 - found[0]
+def by_level(kappa: float, noise: float) -> NoisySum:
+    """Comparators' released levels: everybody sees the share ``kappa`` of an effect."""
+    shapes = len(effects(VISITS))
+    row = [1e4, *[kappa * 800] * shapes, *[800.0] * shapes]
+    return NoisySum(np.tile(row, LEVELS), noise)
+
+
+def test_the_pass_through_is_that_of_people_who_expect_as_much():
+    others = ResidualClip(0.2, 0.9, 0.02, 0.0)
+    assert corrected(others, VISITS, by_level(0.75, 1.0)).pass_through == pytest.approx(0.75, abs=0.005)
+
+
+def test_a_pass_through_that_is_all_noise_stays_that_of_all_comparators():
+    others = ResidualClip(0.2, 0.9, 0.02, 0.0)
+    assert corrected(others, VISITS, by_level(0.5, 1e9)).pass_through == pytest.approx(0.9, abs=0.01)
+
+
+# Links
+
+
+@given(st.floats(1e-4, 0.999), st.sampled_from(["count", "binary", "days", "share"]))
+def test_a_link_and_its_inverse_agree(mean: float, kind: str):
+    assert float(link(kind).mean(link(kind).predictor(mean))) == pytest.approx(mean, rel=1e-6)
+
+
+@given(st.floats(-6, 3), st.sampled_from(["count", "binary"]))
+def test_the_slope_of_a_link_is_its_derivative_and_never_above_the_steepest(predictor: float, kind: str):
+    curve, step = link(kind), 1e-5
+    numeric = float(curve.mean(predictor + step) - curve.mean(predictor - step)) / (2 * step)
+    assert float(curve.slope(curve.mean(predictor))) == pytest.approx(numeric, rel=1e-4, abs=1e-9)
+    assert numeric <= curve.steepest + 1e-9
+
+
+@pytest.mark.parametrize("clip", [6, 10])
+def test_the_link_of_counts_is_the_mean_of_a_clipped_poisson_count_to_within_a_few_hundredths(clip: int):
+    means = np.linspace(0.05, clip, 40)
+    clipped = np.array([np.minimum(np.arange(200), clip) @ poisson.pmf(np.arange(200), mean) for mean in means]) / clip
+    assert np.max(np.abs(link("count").mean(np.log(means / clip)) - clipped)) < 0.04
 
 
 # Intervals and rules
@@ -210,4 +245,4 @@ def test_a_noisy_count_makes_the_interval_wider():
      (0.12, 0.05, "cannot tell"), (0.101, 0.0, "red"), (0.099, 0.0, "green")],
 )  # fmt: skip
 def test_balance_is_judged_by_the_whole_interval(smd: float, half: float, state: str):
-    assert _balance_state(smd, half) == state
+    assert balance_state(smd, half) == state

@@ -184,7 +184,7 @@ def test_the_example_plan_has_no_faults(capsys: pytest.CaptureFixture[str]) -> N
     [
         ("follow_up: 365", "follow_up: 9999", 4, "plan.yaml:13:12: `follow_up`"),
         ("covariates:", "covariats:", 4, "There is no field `covariats` in a plan."),
-        ("method: doubly_robust", "method: strata", 6, "The method `strata` is not supported yet."),
+        ("method: doubly_robust", "method: matching", 4, "is 'matching', but must be 'doubly_robust'"),
         ("tolerate_lost_nodes: 1", "tolerate_lost_nodes: 2", 4, "5 nodes cannot tolerate 2 lost and 1 colluding"),
         (
             "deadline: 2030-12-31",

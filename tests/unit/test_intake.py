@@ -32,7 +32,6 @@ from cohortium_protocols.errors import (
     BudgetRefusal,
     CohortiumError,
     ExpiredError,
-    NotSupported,
     PlanError,
     PolicyRefusal,
     ReplayError,
@@ -40,6 +39,7 @@ from cohortium_protocols.errors import (
     TrustError,
 )
 from cohortium_protocols.plan import Analysis, plan_digest
+from cohortium_protocols.plan_analysis import METHODS, Method
 from cohortium_protocols.signing import Envelope
 
 PLAN = make_plan()
@@ -223,27 +223,12 @@ def test_7_a_schedule_that_is_not_the_plans(rounds: list[dict[str, Any]]) -> Non
     )
 
 
-# 8 supported
+# 8 possible
 
 
-@pytest.mark.parametrize(
-    ("part", "changes", "words"),
-    [
-        ("analysis", {"comparison": "within_node"}, "The comparison `within_node` is not supported yet."),
-        ("analysis", {"exact": ("sex",)}, "Exact matching is not supported yet."),
-    ],
-)
-def test_8_not_supported(part: str, changes: dict[str, Any], words: str) -> None:
-    asking = make_plan(**{part: getattr(PLAN, part).model_copy(update=changes)})
-    error = refusal(plan_message(asking))
-    assert (type(error), error.why) == (NotSupported, words)
-
-
-@pytest.mark.parametrize("method", ["matched_pairs", "strata"])
-def test_8_methods_that_are_not_supported(method: str) -> None:
-    asking = make_plan(analysis=Analysis(method=method))
-    body = plan_content(PLAN) | {"plan": asking.model_dump(mode="json", by_alias=True)}
-    assert type(refusal(send("plan", "weights", body))) is NotSupported
+@pytest.mark.parametrize("method", METHODS)
+def test_8_every_method_is_taken(method: Method) -> None:
+    assert intake(plan_message(make_plan(analysis=Analysis(method=method)))).plan.analysis.method == method
 
 
 def test_8_without_noise_only_in_a_simulation() -> None:
@@ -310,7 +295,7 @@ def test_10_more_than_is_left() -> None:
 
 def test_the_steps_are_taken_in_order() -> None:
     """A message with every fault is refused for the first; each fault that is put right shows the next."""
-    faulty = make_plan(epsilon=3.0, analysis=PLAN.analysis.model_copy(update={"comparison": "within_node"}))
+    faulty = make_plan(epsilon=3.0)
     late, over = EXPIRES + timedelta(1), Standing({}, spent(10.0))
     wrong = {"schedule": []}
     steps: list[tuple[bytes, dict[str, Any], type[CohortiumError]]] = [
@@ -320,8 +305,7 @@ def test_the_steps_are_taken_in_order() -> None:
         (plan_message(faulty, **wrong), {"now": late}, ExpiredError),
         (plan_message(faulty, **wrong), {"standing": Standing({"weights": ("lab", "")}, spent(10.0))}, ReplayError),
         (plan_message(faulty, **wrong), {"standing": over}, PlanError),
-        (plan_message(faulty), {"standing": over}, NotSupported),
-        (plan_message(make_plan(epsilon=3.0)), {"standing": over}, PolicyRefusal),
+        (plan_message(faulty), {"standing": over}, PolicyRefusal),
         (plan_message(PLAN), {"standing": over}, BudgetRefusal),
     ]
     assert [type(refusal(data, **known)) for data, known, _ in steps] == [error for _, _, error in steps]

@@ -326,7 +326,7 @@ def test_values_that_cannot_be_reduced_do_not_show_outside(tmp_path: Path) -> No
         decision(service)
         body = answer(service, round_message(PLAN, "profile"))
     assert (body["code"], len(body["vectors"])) == ("", len(schedule(PLAN).round("profile").vectors))
-    assert [line["why"] for line in audit(tmp_path) if line["event"].startswith("fault")] == ["IndexError"]
+    assert [line["why"] for line in audit(tmp_path) if line["event"].startswith("fault")] == ["ValueError"]
 
 
 # The end, and the log.

@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from cohortium_protocols.attrition import EXIT_LABELS, EXIT_STEPS
 from cohortium_protocols.canonical import canonical_bytes
 from cohortium_protocols.covariates import COVARIATES, quarters
-from cohortium_protocols.outcomes import NOT_YET, OUTCOMES
+from cohortium_protocols.outcomes import OUTCOMES
 from cohortium_protocols.plan import Covariate, Intake, Outcome, Plan, plan_digest, plan_schema
-from cohortium_protocols.plan_check import check_plan, load_plan, unsupported
+from cohortium_protocols.plan_check import check_plan, load_plan
 from cohortium_protocols.plan_yaml import read_yaml
+from cohortium_protocols.ratios import RATIOS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "befriending-2024.yaml"
 CANONICAL: dict[str, Any] = {
@@ -64,7 +65,8 @@ def test_the_example_is_valid_and_complete() -> None:
     example = load_plan(EXAMPLE.read_text(encoding="utf-8"), EXAMPLE.name)
     assert (example.privacy.aggregation, example.privacy.tolerate_lost_nodes) == ("secure", 1)
     assert example.analysis.method == "doubly_robust"
-    assert len(example.outcomes) == 5
+    assert len(example.outcomes) == 8
+    assert [ratio.name for ratio in example.ratios] == ["mean_length_of_stay"]
     assert [outcome.name for outcome in example.outcomes if outcome.primary] == ["ae_attendances"]
 
 
@@ -168,9 +170,9 @@ def test_quarters_run_over_the_end_of_a_year() -> None:
 
 def test_scales_follow_the_recipe() -> None:
     assert the_covariate("imd_decile").scale == 2.87
-    assert the_covariate("prior.bed_days").scale == pytest.approx((2 * (math.sqrt(61) - 1) - 0.19) / 3.5)
-    assert the_covariate({"name": "prior.bed_days", "high": 4}).scale == 0.9
-    assert the_covariate({"name": "prior.bed_days", "low": 2}).centre == pytest.approx(2 * (math.sqrt(3) - 1))
+    assert the_covariate("prior.bed_days").scale == pytest.approx((math.log(61) - 0.12) / 3.5)
+    assert the_covariate({"name": "prior.bed_days", "high": 4}).scale == 0.5
+    assert the_covariate({"name": "prior.bed_days", "low": 2}).centre == pytest.approx(math.log(3))
 
 
 def test_a_covariate_about_which_nothing_is_known_is_spread_evenly() -> None:
@@ -189,29 +191,20 @@ def test_every_covariate_of_the_registry_can_be_planned(name: str) -> None:
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_every_outcome_of_the_registry_can_be_planned_with_its_prior_use(name: str) -> None:
     prior = OUTCOMES[name].prior
-    assert plan(outcomes=[name], covariates=["age", prior] if prior else ["age"]).outcomes[0].name == name
-
-
-def test_names_not_supported_yet_are_not_in_the_registry() -> None:
-    assert not NOT_YET.keys() & OUTCOMES.keys()
+    asked = plan(outcomes=list(dict.fromkeys([name, "death"])), covariates=["age", prior] if prior else ["age"])
+    assert asked.outcomes[0].name == name
 
 
 def test_every_exit_step_has_a_label() -> None:
     assert tuple(EXIT_LABELS) == EXIT_STEPS
 
 
-def test_what_is_not_supported_yet_can_be_expressed() -> None:
-    analysis = {"method": "matched_pairs", "comparison": "within_node", "exact": ["sex"],
+def test_every_way_to_compare_people_survives_being_written() -> None:
+    analysis = {"method": "matched_pairs", "exact": ["sex"], "score": "both", "ratio": 2,
                 "sensitivity": [{"method": "strata", "share": 0.2}]}  # fmt: skip
     asked = plan(analysis=analysis)
+    assert asked.analysis.comparison == "within_node"
     assert Plan.model_validate(as_json(asked)) == asked
-    assert [fault.path for fault in unsupported(asked)] == [
-        "analysis.method",
-        "analysis.comparison",
-        "analysis.exact",
-        "analysis.sensitivity",
-    ]
-    assert unsupported(plan()) == []
 
 
 def test_from_three_nodes_up_they_add_up_securely_unless_the_plan_says_otherwise() -> None:
@@ -289,7 +282,10 @@ def test_any_canonical_plan_survives_json(
     needed = {OUTCOMES[name].prior for name in outcomes} - {None}
     intake = {"from": start, "to": date.fromordinal(start.toordinal() + days)}
     entries = sorted(covariates | needed | {"age"})
-    assert_round_trip(plan(covariates=entries, outcomes=outcomes, intake=intake, population={"age": ages}))
+    outcomes = list(dict.fromkeys([*outcomes, "death"]))
+    ratios = [ratio.name for ratio in RATIOS.values() if {ratio.numerator, ratio.denominator} <= set(outcomes)]
+    population = {"age": ages}
+    assert_round_trip(plan(covariates=entries, outcomes=outcomes, ratios=ratios, intake=intake, population=population))
 
 
 @settings(max_examples=60)

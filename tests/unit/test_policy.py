@@ -12,6 +12,7 @@ from node_parts import LAB, NORTH, POLICY, STANDING, caps, make_plan
 
 from cohortium_node.policy import Policy, Verdict, evaluate, read_policy
 from cohortium_protocols.errors import InputError
+from cohortium_protocols.plan_analysis import Analysis, Sensitivity
 from cohortium_protocols.schedules import schedule
 
 TODAY = date(2026, 5, 1)
@@ -52,6 +53,14 @@ def test_without_a_standing_approval_a_person_decides() -> None:
 )
 def test_what_a_standing_approval_does_not_cover(changes: dict[str, Any], question: str) -> None:
     assert verdict(under(**changes)).questions == (f"standing approval 1 does not cover it: {question}",)
+
+
+def test_a_standing_approval_is_asked_about_every_analysis_of_a_plan() -> None:
+    analysis = Analysis(sensitivity=(Sensitivity(method="matched_pairs", share=0.1),))
+    (question,) = verdict(analysis=analysis).questions
+    assert question.endswith("the method matched_pairs is not in it")
+    both = under(methods=("doubly_robust", "matched_pairs"))
+    assert verdict(both, analysis=analysis).standing == 1
 
 
 @pytest.mark.parametrize("changes", [{"study": "weights"}, {"study": "w*"}, {"epsilon": 1.0}, {"until": TODAY}])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohortium_coordinator import report
-from cohortium_coordinator.report import read_result, render_html
+from cohortium_coordinator.report import read_result, render_html, to_csv
 from cohortium_coordinator.result import StudyResult
 
 EXAMPLE = read_result(Path(__file__).parents[2] / "docs" / "reference" / "report.example.json")
@@ -79,7 +79,7 @@ def test_headings_are_in_order() -> None:
 
 def test_every_table_has_a_caption_and_scoped_headers() -> None:
     page = Page(render_html(EXAMPLE))
-    assert len(page.all("table")) == len(page.all("caption")) == 11
+    assert len(page.all("table")) == len(page.all("caption")) == 17
     assert {attributes.get("scope") for attributes in page.all("th")} == {"col", "row"}
 
 
@@ -89,7 +89,10 @@ def test_every_drawing_has_a_name_and_a_description() -> None:
     assert len(ids) == len(set(ids))
     strips = [svg for svg in page.all("svg") if "strip" in svg.get("class", "")]
     drawings = [svg for svg in strips if "aria-hidden" not in svg]
-    assert len(drawings) == len(EXAMPLE.outcomes) + len(EXAMPLE.balance) + len(EXAMPLE.attrition.steps) + 1
+    holders = len(EXAMPLE.heterogeneity[0].nodes) + 2 if EXAMPLE.heterogeneity else 0
+    beside = len(EXAMPLE.further) + 2
+    rest = len(EXAMPLE.balance) + len(EXAMPLE.attrition.steps) + 1 + holders + beside
+    assert len(drawings) == len(EXAMPLE.ordered_outcomes) + rest
     for svg in drawings:
         assert svg["role"] == "img"
         assert set(svg["aria-labelledby"].split()) <= set(ids)
@@ -121,7 +124,7 @@ def test_hostile_text_stays_text_wherever_it_stands() -> None:
             return {name: poison(inner, name) for name, inner in value.items()}
         if isinstance(value, list):
             return [poison(inner, key) for inner in value]
-        closed = {"created", "kind", "better", "status", "state", "aggregation"}
+        closed = {"created", "kind", "better", "expected", "role", "status", "state", "aggregation", "compared_with"}
         return HOSTILE if isinstance(value, str) and key not in closed else value
 
     page = Page(render_html(StudyResult.model_validate(poison(content))))
@@ -170,7 +173,7 @@ def test_an_unpublished_study_shows_its_reason_and_no_estimate() -> None:
 def test_a_study_without_figures_still_renders() -> None:
     bare = _with(
         published=False, not_published_because="Too few people.", outcomes=(), balance=(), profile=(),
-        checks=(), nodes=(), truth=None, attrition={"submitted": None, "steps": ()},
+        checks=(), nodes=(), truth=None, heterogeneity=None, further=(), attrition={"submitted": None, "steps": ()},
         privacy={**EXAMPLE.privacy.model_dump(), "releases": ()},
     )  # fmt: skip
     assert "Too few people." in Page(render_html(bare)).text
@@ -180,6 +183,38 @@ def test_a_count_in_a_check_follows_the_rules_for_counts() -> None:
     text = Page(render_html(EXAMPLE)).text
     assert "1,087" not in text
     assert "Informational 1,085" in text
+
+
+def _alone(**changes: Any) -> StudyResult:
+    """The example, with the first data holder's estimate of the main outcome changed."""
+    first, *rest = EXAMPLE.heterogeneity or ()
+    node, *others = first.nodes
+    nodes = (node.model_copy(update=changes), *others)
+    return EXAMPLE.model_copy(update={"heterogeneity": (first.model_copy(update={"nodes": nodes}), *rest)})
+
+
+def test_a_small_data_holder_has_a_star_and_no_estimate() -> None:
+    seen, hidden = Page(render_html(EXAMPLE)).text, Page(render_html(_alone(n_treated=6.0))).text
+    assert "north 415 −32 to 3" in seen
+    assert "north * * " in hidden
+    assert "from 32 fewer to 3 more" in seen
+    assert "from 32 fewer to 3 more" not in hidden
+    shown = [line for line in to_csv(_alone(n_treated=6.0)).splitlines() if "/all data holders/north" in line]
+    assert [line.split(",")[2:4] for line in shown[:2]] == [["n_treated", "*"], ["effect", "*"]]
+
+
+def test_secure_sums_leave_one_sentence_in_place_of_single_data_holders() -> None:
+    secure = {**EXAMPLE.privacy.model_dump(), "aggregation": "secure", "epsilon_if_all_others_collude": 4.0}
+    text = Page(render_html(_with(privacy=secure, heterogeneity=None))).text
+    assert "Single data holders' figures are never seen, by anybody" in text
+    assert "Do data holders agree?" not in text
+    assert "Results of single data holders were not worked out." in Page(render_html(_with(heterogeneity=None))).text
+
+
+def test_single_data_holders_of_an_unpublished_study_are_withheld() -> None:
+    page = Page(render_html(_with(published=False, not_published_because="Too few people.")))
+    assert "Do data holders agree?" not in page.text
+    assert {row.split(",")[0] for row in to_csv(EXAMPLE).splitlines() if "/all data holders" in row} == {"data holders"}
 
 
 def test_small_groups_have_no_means() -> None:

@@ -40,6 +40,9 @@ def _set(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         (_set("privacy/aggregation", "open"), "Input should be 'local' or 'secure'"),
         (_set("privacy/aggregation", "secure"), "exactly when noise is shared"),
         (_set("privacy/epsilon_if_all_others_collude", 1.8), "exactly when noise is shared"),
+        (_set("heterogeneity/0/outcome", "joy"), "heterogeneity of outcomes that are not there: joy"),
+        (_set("heterogeneity/0/nodes/0/own_se", None), "own_se and without belong to an effect"),
+        (_set("heterogeneity/0/combined/prediction/low", 9.0), "is above high"),
         (_set("nodes/0/status", "asleep"), "Input should be 'answered'"),
         (_set("created", "2026-11-22T14:05:00"), "timezone"),
         (_set("surprise", 1), "Extra inputs are not permitted"),
@@ -50,6 +53,15 @@ def test_a_contradiction_is_refused(change: Callable[[dict[str, Any]], None], co
     change(content)
     with pytest.raises(ValidationError, match=complaint):
         StudyResult.model_validate(content)
+
+
+def test_a_secure_sum_has_no_single_data_holders() -> None:
+    content = EXAMPLE.model_dump(mode="json")
+    content["privacy"] |= {"aggregation": "secure", "epsilon_if_all_others_collude": 4.0}
+    with pytest.raises(ValidationError, match="single data holders' sums were secure"):
+        StudyResult.model_validate(content)
+    content["heterogeneity"] = None
+    assert StudyResult.model_validate(content).heterogeneity is None
 
 
 def test_a_result_cannot_be_changed() -> None:

@@ -68,7 +68,7 @@ def csv(tmp_path: Path) -> Path:
         (("--treated", "helped", "--outcome", "visits:x", "--covariates", "age"), 2, "not a column with bounds"),
         ((*GOOD, "--split", "by"), 2, "'by' is not a way to share people out."),
         ((*GOOD, "--epsilon", "0"), 2, "nor 'off'"),
-        ((*GOOD, "--method", "strata"), 6, "not supported yet"),
+        ((*GOOD, "--method", "guessing"), 2, "'guessing' is not one of"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_a_sentence_and_an_exit_code(

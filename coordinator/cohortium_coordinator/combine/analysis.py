@@ -1,4 +1,4 @@
-"""The doubly robust analysis from the coordinator's side: what to ask next, and what came of it.
+"""A plan's analysis from the coordinator's side: what to ask next, and what came of it.
 
 Everything is a pure function of the released integers, so that a restarted coordinator, or anybody else who holds the
 answers, comes to the same requests and the same result.
@@ -6,36 +6,24 @@ answers, comes to the same requests and the same result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scipy.special import expit
-
+from cohortium_coordinator.combine import grouped, pairs
+from cohortium_coordinator.combine.by_node import Nation, heterogeneity
 from cohortium_coordinator.combine.diagnostics import Findings
-from cohortium_coordinator.combine.estimate import (
-    Effect,
-    Weighted,
-    effect,
-    model_variance,
-    read_weights,
-    sampling_variance,
-)
-from cohortium_coordinator.combine.outcome_model import OutcomeModel, plain_curvature, start, stepped
-from cohortium_coordinator.combine.profile import Means, Profile, means, pooled, read_profile
-from cohortium_coordinator.combine.recalibration import knots, offsets
-from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, ResidualClip, choose
+from cohortium_coordinator.combine.found import Found, Headline
+from cohortium_coordinator.combine.learned import Learned
+from cohortium_coordinator.combine.profile import read_profile
+from cohortium_coordinator.combine.ratio import Part, Ratios, all_ratios
 from cohortium_coordinator.combine.statement import study_result
-from cohortium_coordinator.combine.sums import Answers, NoisySum, national_sums
-from cohortium_coordinator.combine.tilt import Tilt, first_tilt, retilted
-from cohortium_coordinator.result import NodeStatus, StudyResult
-from cohortium_protocols.doubly_robust import CLIPS, COUNT_SCALE, EARLY_ROUNDS, KNOTS, MODEL_ROUNDS, effects
-from cohortium_protocols.plan import Outcome, Plan
-from cohortium_protocols.schedules import schedule
-
-Sums = Mapping[str, NoisySum]
-_MODELS = tuple(f"model_{index + 1}" for index in range(len(MODEL_ROUNDS)))
-_EARLY = _MODELS[:EARLY_ROUNDS]
+from cohortium_coordinator.combine.sums import Answers
+from cohortium_coordinator.result import Heterogeneity, NodeStatus, StudyResult
+from cohortium_protocols.estimates import Estimate, estimates, split_name
+from cohortium_protocols.grouped import is_grouped
+from cohortium_protocols.plan import Plan
+from cohortium_protocols.plan_analysis import is_plain
+from cohortium_protocols.schedules import LAST, schedule
 
 
 class Analysis:
@@ -53,8 +41,17 @@ class Analysis:
     def parameters(self, round_name: str, answers: Answers) -> dict[str, Any]:
         """Returns the numbers that the round's request carries, from the answers of the rounds before it."""
         wanted = self.schedule.round(round_name).parameters
-        known = _Known(self, answers, before=round_name)
-        return {parameter.name: known.parameter(parameter.name) for parameter in wanted}
+        learned = Learned(self.plan, self.schedule, answers, before=round_name)
+        return {parameter.name: self._parameter(learned, parameter.name) for parameter in wanted}
+
+    def _parameter(self, learned: Learned, name: str) -> Any:
+        family, key, _ = split_name(name)
+        estimate = next(each for each in estimates(self.plan) if each.key == key)
+        if family == "edges":
+            return grouped.edges(learned, estimate)
+        if family == "caliper":
+            return pairs.calipers(learned, estimate)
+        return pairs.fifths(learned) if family == "fifths" else learned.parameter(name)
 
     def result(
         self,
@@ -77,135 +74,60 @@ class Analysis:
             bounds_from_data: whether bounds were read from the data, so that nothing here is private.
             truth: the true effects, in simulations.
         """
-        known = _Known(self, answers, before=None)
-        findings = known.findings()
+        findings = self.findings(Learned(self.plan, self.schedule, answers, before=None), answers)
         return study_result(self.plan, self.schedule, findings, created=created, nodes=nodes,
                             bounds_from_data=bounds_from_data, truth=truth)  # fmt: skip
 
-
-class _Known:
-    """What the answers so far say, worked out on demand."""
-
-    def __init__(self, analysis: Analysis, answers: Answers, before: str | None) -> None:
-        rounds = analysis.rounds
-        self.analysis = analysis
-        self.plan = analysis.plan
-        self.done = rounds if before is None else rounds[: rounds.index(before)]
-        self._sums = {name: national_sums(analysis.schedule.round(name), answers[name]) for name in self.done}
-        self._answers = answers
-        if self.done:
-            self.profile: Profile = read_profile(self.sums("profile"))
-            self.tilt = self._tilt()
-            self.early = [self._early_model(k) for k in range(len(self.plan.outcomes))]
-            self.models = [self._late_model(k) for k in range(len(self.plan.outcomes))]
-
-    def sums(self, round_name: str) -> Sums:
-        return self._sums[round_name]
-
-    def parameter(self, name: str) -> Any:
-        if name == "beta":
-            return [model.beta.tolist() for model in self.models]
-        if name == "knots":
-            return [knots(model, self.profile).tolist() for model in self.models]
-        if name == "offsets":
-            return [self._offsets(outcome) for outcome in self.plan.outcomes]
-        if name == "clip":
-            return [self.clip(k).clip for k in range(len(self.models))]
-        return self.tilt.tilt.tolist() if name == "tilt" else self.tilt.log_scale
-
-    def _early_model(self, k: int) -> OutcomeModel:
-        outcome = self.plan.outcomes[k]
-        levels = self.sums("profile")[f"comparator_levels.{outcome.name}"]
-        return self._steps(k, start(outcome, levels, self.profile), _EARLY)
-
-    def _late_model(self, k: int) -> OutcomeModel:
-        clip = self.clip(k)
-        model = replace(self.early[k], clip=clip.clip, seen=clip.pass_through)
-        return self._steps(k, model, _MODELS[EARLY_ROUNDS:])
-
-    def _steps(self, k: int, model: OutcomeModel, rounds: tuple[str, ...]) -> OutcomeModel:
-        outcome, people = self.plan.outcomes[k], self.profile.comparators.n
-        for sums in (self.sums(name) for name in rounds if name in self.done):
-            curvature = sums.get(f"curvature.{outcome.name}") or plain_curvature(model, self.profile)
-            model = stepped(model, sums[f"score.{outcome.name}"], curvature, people)
-        return model
-
-    def _tilt(self) -> Tilt:
-        tilt = first_tilt(self.profile)
-        for sums in (self.sums(name) for name in _MODELS if name in self.done):
-            tilt = retilted(tilt, sums["weighted_profile"], sums["weighted_moments"], self.profile)
-        return tilt
-
-    def clip(self, k: int) -> ResidualClip:
-        """Returns the residual clip of an outcome, chosen for what sampling and noise will cost; none before that."""
-        outcome, model = self.plan.outcomes[k], self.early[k]
-        if not effects(outcome):
-            return ResidualClip(model.clip, 1.0, 0.0, 0.0) if self.plan.privacy.noise else UNCLIPPED
-        if "residuals" not in self.done:
-            return UNCLIPPED
-        released = self.sums("residuals")[f"pass_through.{outcome.name}"]
-        level = float(expit(model.beta[0]))
-        return choose(outcome, released, people=self.profile.comparators.n, level=level, price=self._price(outcome))
-
-    def _offsets(self, outcome: Outcome) -> list[float]:
-        if not effects(outcome):
-            return [0.0] * KNOTS
-        return [float(each) for each in offsets(self.sums("recalibration")[f"residual_means.{outcome.name}"])]
-
-    def _price(self, outcome: Outcome) -> Price:
-        """Returns what sampling, and the noise of the last round, will cost the estimate of an outcome.
-
-        It is worked out for the nodes that answered the round of the residuals, so that a node lost later does not
-        change a clip that others use already.
-        """
-        released = self._answers["residuals"]
-        last, comparators = self.analysis.schedule.round("outcome"), self.profile.comparators.n
-        sizes = {
-            "treated_outcome": self.profile.treated.n,
-            "comparator_outcome": comparators / self.tilt.largest,
-        }
-        vectors = ((last.vector(f"{family}.{outcome.name}"), size) for family, size in sizes.items())
-        noise = sum(released.noise(vector) / (vector.grid * size) ** 2 for vector, size in vectors)
-        return Price(1 / self.profile.treated.n + 2 * self.tilt.largest / comparators, noise)
-
-    def _residual_square(self, k: int) -> float:
-        """Returns the comparators' mean squared residual."""
-        outcome, model = self.plan.outcomes[k], self.models[k]
-        if not effects(outcome):
-            return model.spread**2
-        squares = self.sums("residuals")[f"pass_through.{outcome.name}"].values[-len(CLIPS) :]
-        return max(float(squares[-1]) / self.profile.comparators.n, 1e-6)
-
-    def findings(self) -> Findings:
-        """Returns everything that the report is made from, about the nodes of the last round.
-
-        When a secure sum lost nodes between the first round and the last, its profile and attrition stay those of the
-        first round's nodes, and the two readings of the people helped are of different people: they are not pooled.
-        """
-        first, last = self._answers["profile"], self._answers["outcome"]
-        first = first.of(last.nodes)
-        opening, closing = national_sums(self.analysis.schedule.round("profile"), first), self.sums("outcome")
-        profile, lost = read_profile(opening), tuple(node for node in first.nodes if node not in last.nodes)
-        second = means(closing["treated_balance"], COUNT_SCALE)
-        weighted = read_weights(closing["comparator_weights"])
-        outcomes = range(len(self.plan.outcomes))
-        best = second if lost else pooled(profile.treated, second)
-        effects = [self._effect(k, best, second, weighted) for k in outcomes]
+    def findings(self, learned: Learned, answers: Answers) -> Findings:
+        """Returns everything that the report is made from, about the nodes of the last round."""
+        first, *further = estimates(self.plan)
+        headline = _headline(learned, first)
         return Findings(
-            profile, second, weighted, effects, [self.clip(k) for k in outcomes], opening["attrition"], lost
-        )
+            read_profile(learned.opening), headline.helped, headline.weighted, headline.effects, headline.clips,
+            learned.opening["attrition"], learned.lost, self._by_node(learned, headline, answers),
+            tuple(each for estimate in further for each in _found(learned, estimate)),
+            headline.found[0].alone, self._ratios(learned, headline), learned.spreads, headline.matched,
+        )  # fmt: skip
 
-    def _effect(self, k: int, best: Means, second: Means, weighted: Weighted) -> Effect:
-        outcome, sums = self.plan.outcomes[k], self.sums("outcome")
-        comparators = sums[f"comparator_outcome.{outcome.name}"]
-        gap = best.mean - weighted.means.mean
-        doubt = model_variance(
-            self.models[k],
-            float(expit(self.models[k].beta[0])),
-            gap,
-            best.noise + weighted.means.noise,
-            sampling_variance(self.models[k], self.profile, self._residual_square(k)),
+    def _by_node(
+        self, learned: Learned, headline: Headline, answers: Answers
+    ) -> tuple[Heterogeneity, ...] | None:
+        first, last = answers["profile"].of(answers[LAST].nodes), answers[LAST]
+        if headline.found[0].estimate.approach.method != "doubly_robust" or is_grouped(headline.found[0].estimate):
+            return None
+        fitted = [learned.fitted(k) for k in range(len(self.plan.outcomes))]
+        nation = Nation(fitted, headline.effects, learned.best, learned.weighted, learned.sums(LAST))
+        return heterogeneity(self.schedule, first, last, nation)
+
+    def _ratios(self, learned: Learned, headline: Headline) -> Ratios | None:
+        if not is_plain(self.plan.analysis):
+            return None
+        sums = learned.sums(LAST)
+        parts = [
+            Part(learned.fitted(k), effect, sums[f"treated_outcome.{outcome.name}"],
+                 sums[f"comparator_outcome.{outcome.name}"], learned.best, learned.second, learned.weighted)
+            for k, (outcome, effect) in enumerate(zip(self.plan.outcomes, headline.effects, strict=True))
+        ]  # fmt: skip
+        return all_ratios(self.plan, parts, sums)
+
+
+def _headline(learned: Learned, estimate: Estimate) -> Headline:
+    if estimate.approach.method == "matched_pairs":
+        return pairs.headline(learned, estimate)
+    weighted = grouped.compared_with(learned, estimate) if is_grouped(estimate) else learned.weighted
+    clips = [learned.corrected(k) for k in range(len(learned.plan.outcomes))]
+    return Headline(tuple(_found(learned, estimate)), weighted, learned.second, clips)
+
+
+def _found(learned: Learned, estimate: Estimate) -> Iterator[Found]:
+    if is_grouped(estimate) or estimate.approach.method == "matched_pairs":
+        yield from (grouped if is_grouped(estimate) else pairs).found(learned, estimate)
+        return
+    sums = learned.sums(LAST)
+    for k, outcome in enumerate(learned.plan.outcomes):
+        treated, comparators = (
+            sums[estimate.name(family, outcome.name)] for family in ("treated_outcome", "comparator_outcome")
         )
-        return effect(sums[f"treated_outcome.{outcome.name}"], comparators, count=second, weighted=weighted,
-                      clip=self.clip(k), model_variance=doubt,
-                      shift=float(self.models[k].beta[1:] @ gap))  # fmt: skip
+        effect = learned.fitted(k).effect(treated, comparators, best=learned.best, count=learned.second,
+                                          weighted=learned.weighted)  # fmt: skip
+        yield Found(estimate, "", outcome, effect, learned.second.n)

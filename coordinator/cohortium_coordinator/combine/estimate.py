@@ -10,15 +10,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit, ndtri
+from scipy.special import ndtri
 
-from cohortium_coordinator.combine.outcome_model import OutcomeModel
+from cohortium_coordinator.combine.outcome_model import OutcomeModel, moments
 from cohortium_coordinator.combine.profile import Means, Profile
 from cohortium_coordinator.combine.residual_clip import ResidualClip
 from cohortium_coordinator.combine.sums import Array, NoisySum
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
 
 Z95 = float(ndtri(0.975))
+_LINEAR = 2.0
+"""The model's error varies so many times as much as its linear approximation; measured, 1.0 to 2.9 (docs/adr/0007)."""
 _PRIOR_CV = 0.4
 """How well the comparators' residual variance foretells that of the people helped."""
 
@@ -35,6 +37,8 @@ class Effect:
         comparison: what the people helped would be expected to have had without help: the comparators' weighted mean,
             moved by the model along the imbalance that the weights leave.
         sampling: the part that shrinks as 1 / n_t when more people are helped.
+        helped: the part that the people helped bring, by chance (``sampling``) and by the noise in their sums.
+        compared: the part that the comparators bring, likewise; the rest is doubt about the model and the clip.
     """
 
     estimate: float
@@ -44,6 +48,8 @@ class Effect:
     noise: float
     comparison: float
     sampling: float
+    helped: float
+    compared: float
 
 
 @dataclass(frozen=True)
@@ -73,63 +79,117 @@ def read_weights(released: NoisySum) -> Weighted:
     return Weighted(total, noise, total**2 / square, Means(total, noise, mean, spread))
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What the people helped are held against, for one outcome; amounts are in residual clips.
+
+    Attributes:
+        residual: mean clipped residual.
+        sampling: its variance by chance.
+        noise: its variance by privacy noise.
+        square: mean squared residual.
+        square_noise: variance of the noise in it.
+        level: mean outcome, in units of y.
+    """
+
+    residual: float
+    sampling: float
+    noise: float
+    square: float
+    square_noise: float
+    level: float
+
+
+def compared(comparators: NoisySum, weighted: Weighted) -> Compared:
+    """Returns what the weighted comparators say.
+
+    Args:
+        comparators: sums of (w r, 0.4 (w r)^2, 0.4 w r^2, w y / 2).
+        weighted: their weights.
+    """
+    total = weighted.total
+    residual = float(comparators.values[0]) / total
+    square = float(np.clip(comparators.values[1] / SQUARE_SCALE, 1e-9 * total, total))
+    return Compared(
+        residual=residual, sampling=square / total**2,
+        noise=(comparators.noise + residual**2 * weighted.total_noise) / total**2,
+        square=float(comparators.values[2]) / SQUARE_SCALE / total,
+        square_noise=comparators.noise / SQUARE_SCALE**2 / total**2,
+        level=float(comparators.values[3] / WEIGHT_SCALE / total),
+    )  # fmt: skip
+
+
 def effect(
-    treated: NoisySum,
-    comparators: NoisySum,
-    *,
-    count: Means,
-    weighted: Weighted,
-    clip: ResidualClip,
-    model_variance: float,
-    shift: float,
+    treated: NoisySum, against: Compared, *, count: Means, clip: ResidualClip, model_variance: float, level: float
 ) -> Effect:
     """Returns the estimate of one outcome.
 
     Args:
         treated: sums of (r, 0.4 (r^2 - 1/2)) over the people helped.
-        comparators: sums of (w r, 0.4 (w r)^2, 0.4 w r^2, w y / 2).
+        against: the comparators.
         count: the outcome round's own count of the people helped.
-        weighted: the weighted comparators.
         clip: the residual clip and its pass-through.
         model_variance: what the outcome model's uncertainty adds where balance is not perfect, in units of y squared.
-        shift: change of the model's linear predictor from the weighted comparators to the people helped.
+        level: what the people helped would be expected to have had without help, in units of y.
     """
-    n, total = count.n, weighted.total
-    ratio, compared = float(treated.values[0]) / n, float(comparators.values[0]) / total
-    spread = _spread(treated, comparators, count, weighted)
+    spread = _spread(treated, against, count)
+    return effect_with(spread, treated, against, count=count, clip=clip, model_variance=model_variance, level=level)
+
+
+def effect_with(
+    spread: float, total: NoisySum, against: Compared, *, count: Means, clip: ResidualClip, model_variance: float,
+    level: float,
+) -> Effect:  # fmt: skip
+    """Returns the estimate of one outcome whose residuals are known to have a variance of ``spread``.
+
+    Args:
+        spread: variance of what one person, or one pair, adds to the total.
+        total: its first entry is the sum of residuals.
+        against: see :func:`effect`, as the others.
+        count: of people or pairs in the total.
+        clip: see :func:`effect`.
+        model_variance: see :func:`effect`.
+        level: see :func:`effect`.
+    """
+    n, ratio = count.n, float(total.values[0]) / count.n
     scale = clip.clip / clip.pass_through
-    square = float(np.clip(comparators.values[1] / SQUARE_SCALE, 1e-9 * total, total))
-    comparison_sampling = square / total**2
-    comparison_noise = (comparators.noise + compared**2 * weighted.total_noise) / total**2
-    tau = scale * (ratio - compared)
+    tau = scale * (ratio - against.residual)
     blur = tau**2 * (clip.half_range**2 / 3 + clip.noise) / clip.pass_through**2
-    rest = comparison_sampling + comparison_noise + (model_variance + blur) / scale**2 + spread / n
-    low, high = _fieller(ratio, n, treated.noise, count.n_noise, rest)
-    noise = treated.noise / n**2 + ratio**2 * count.n_noise / n**2 + comparison_noise
-    variance = scale**2 * (noise + rest - comparison_noise)
-    weighted_level = float(np.clip(comparators.values[3] / WEIGHT_SCALE / total, 1e-6, 1 - 1e-6))
-    level = float(expit(logit(weighted_level) + shift))
-    ends = scale * (low - compared), scale * (high - compared)
-    return Effect(tau, ends[0], ends[1], variance, scale**2 * noise, level, scale**2 * spread / n)
+    rest = against.sampling + against.noise + (model_variance + blur) / scale**2 + spread / n
+    low, high = _fieller(ratio, n, total.noise, count.n_noise, rest)
+    helped_noise = total.noise / n**2 + ratio**2 * count.n_noise / n**2
+    ends = scale * (low - against.residual), scale * (high - against.residual)
+    return Effect(
+        tau, ends[0], ends[1], scale**2 * (helped_noise + rest), scale**2 * (helped_noise + against.noise), level,
+        scale**2 * spread / n, helped=scale**2 * (helped_noise + spread / n),
+        compared=scale**2 * (against.sampling + against.noise),
+    )  # fmt: skip
 
 
-def _spread(treated: NoisySum, comparators: NoisySum, count: Means, weighted: Weighted) -> float:
+def _spread(treated: NoisySum, against: Compared, count: Means) -> float:
     """Returns the variance of r among the people helped: the comparators', moved to the noisy one by its precision."""
-    total = weighted.total
-    prior = float(comparators.values[2]) / SQUARE_SCALE / total - (float(comparators.values[0]) / total) ** 2
-    prior = float(np.clip(prior, 1e-5, 1.0))
-    seen = (float(treated.values[1]) / SQUARE_SCALE + count.n / 2) / count.n - (
-        float(treated.values[0]) / count.n
-    ) ** 2
-    noise = (treated.noise / SQUARE_SCALE**2 + count.n_noise / 4) / count.n**2 + 2 * prior**2 / count.n
-    prior_variance = (_PRIOR_CV * prior) ** 2 + comparators.noise / SQUARE_SCALE**2 / total**2
-    share = prior_variance / (prior_variance + noise)
+    prior = float(np.clip(against.square - against.residual**2, 1e-5, 1.0))
+    square, mean = NoisySum(treated.values[1:], treated.noise), float(treated.values[0]) / count.n
+    return variance_of(square, mean, count, prior=prior, doubt=(_PRIOR_CV * prior) ** 2 + against.square_noise)
+
+
+def variance_of(square: NoisySum, mean: float, count: Means, *, prior: float, doubt: float) -> float:
+    """Returns the variance of r: what is thought beforehand, moved to the noisy one by its precision.
+
+    Args:
+        square: its first entry is the sum of 0.4 (r^2 - 1/2).
+        mean: of r.
+        count: how many r there are.
+        prior: the variance thought likely, positive.
+        doubt: the variance of that figure.
+    """
+    seen = (float(square.values[0]) / SQUARE_SCALE + count.n / 2) / count.n - mean**2
+    noise = (square.noise / SQUARE_SCALE**2 + count.n_noise / 4) / count.n**2 + 2 * prior**2 / count.n
+    share = doubt / (doubt + noise)
     return float(max(prior + share * (seen - prior), prior / 4))
 
 
-def _fieller(
-    ratio: float, n: float, sum_noise: float, count_noise: float, rest: float
-) -> tuple[float, float]:
+def _fieller(ratio: float, n: float, sum_noise: float, count_noise: float, rest: float) -> tuple[float, float]:
     """Returns the ends of Fieller's interval of sum / n, where both carry noise and ``rest`` is other variance."""
     a = n * n - Z95**2 * count_noise
     if a <= 0:
@@ -140,24 +200,25 @@ def _fieller(
     return middle - half, middle + half
 
 
-def model_variance(model: OutcomeModel, level: float, gap: Array, gap_noise: float, sampling: Array) -> float:
-    """Returns (u_t - u_w)' Var(beta) (u_t - u_w) on the scale of y, less what noise alone adds to the gap.
+def model_variance(model: OutcomeModel, lever: Array, noise: float, sampling: Array) -> float:
+    """Returns what the outcome model's uncertainty does to a difference of mean expected values, in units of y squared.
+
+    It is lever' Var(beta) lever, times ``_LINEAR`` where the model is curved. Noise in the lever is added, not taken
+    off: weights are made to fit the noisy profile, so that the gap that is seen is smaller than the true one by about
+    as much as is noise.
 
     Args:
-        model: coefficients and the uncertainty noise leaves in them.
-        level: mean outcome, where the logit's slope is taken.
-        gap: (p,) mean features of the people helped less those of the weighted comparators.
-        gap_noise: variance of the noise in each.
-        sampling: (p, p) sampling variance of the slopes.
+        model: coefficients and the uncertainty that noise leaves in them.
+        lever: (1 + p,) by how much each coefficient moves the difference.
+        noise: variance of the noise in each entry of the lever but the first.
+        sampling: (1 + p, 1 + p) sampling variance of the coefficients.
     """
-    beta = model.covariance[1:, 1:] + sampling
-    raw = float(gap @ beta @ gap)
-    believed = max(raw - gap_noise * float(np.trace(beta)), raw / 4)
-    return (level * (1 - level)) ** 2 * believed
+    beta = model.covariance + sampling
+    times = 1.0 if model.straight else _LINEAR
+    return times * (float(lever @ beta @ lever) + noise * float(np.trace(beta[1:, 1:])))
 
 
 def sampling_variance(model: OutcomeModel, profile: Profile, residual_square: float) -> Array:
-    """Returns the slopes' sampling variance: residual variance over (m (1 - m))^2, times S^-1 / n."""
-    m = float(expit(model.beta[0]))
-    precision = np.asarray(np.linalg.inv(profile.covariance), dtype=np.float64)
-    return residual_square / (m * (1 - m)) ** 2 * precision / profile.comparators.n
+    """Returns the coefficients' sampling variance: residual variance over the squared slope of m, over (z'z)."""
+    slope, z = float(model.link.slope(model.level)), moments(profile.comparators.mean, profile.covariance)
+    return np.asarray(residual_square / slope**2 * np.linalg.inv(z) / profile.comparators.n, dtype=np.float64)

@@ -9,7 +9,11 @@ from scipy.special import ndtr
 
 from cohortium_coordinator.combine import diagnostics
 from cohortium_coordinator.combine.diagnostics import Findings
+from cohortium_coordinator.combine.e_value import with_e_values
 from cohortium_coordinator.combine.estimate import Z95, Effect
+from cohortium_coordinator.combine.further_statement import estimand, further_estimates, limits
+from cohortium_coordinator.combine.multiple import adjusted
+from cohortium_coordinator.combine.ratio_statement import falsified, rate_ratios, ratio_estimates
 from cohortium_coordinator.combine.residual_clip import ResidualClip
 from cohortium_coordinator.result import (
     Attrition,
@@ -19,6 +23,7 @@ from cohortium_coordinator.result import (
     OutcomeEstimate,
     PrivacyStatement,
     ProfileRow,
+    RateRatio,
     Release,
     StudyResult,
 )
@@ -43,19 +48,24 @@ def study_result(
 ) -> StudyResult:
     """Returns the result that the report shows."""
     rows = diagnostics.balance(plan, findings)
+    pairs = zip(plan.outcomes, findings.effects, findings.clips, rate_ratios(plan, findings), strict=True)
+    outcomes = with_e_values(adjusted([_outcome(plan, findings, *pair) for pair in pairs]), findings.spreads)
     checks = tuple(filter(None, (
         diagnostics.enough_people(plan, findings), diagnostics.alike(rows), diagnostics.overlap(findings),
-        diagnostics.noise_share(findings), diagnostics.effect_shape(findings), diagnostics.same_nodes(findings),
+        diagnostics.noise_share(findings), diagnostics.effect_shape(findings), diagnostics.clipping(findings),
+        diagnostics.same_nodes(findings), *diagnostics.holders_agree(plan, findings),
+        *diagnostics.analyses_agree(plan, findings), *falsified(plan, findings),
+        *(diagnostics.unrecorded(outcome) for outcome in outcomes if outcome.primary),
     )))  # fmt: skip
     reason = _not_published_because(plan, checks)
-    pairs = zip(plan.outcomes, findings.effects, findings.clips, strict=True)
     return StudyResult(
         study=plan.study, title=plan.title, question=plan.question, created=created, plan_digest=plan_digest(plan),
-        nodes=nodes, method=plan.analysis.method, comparison=plan.analysis.comparison, estimand=_estimand(nodes),
+        nodes=nodes, method=plan.analysis.method, comparison=plan.analysis.comparison,
+        estimand=estimand(plan, nodes, findings.alone, findings.matched),
         published=reason is None, not_published_because=reason,
-        outcomes=tuple(_outcome(plan, findings, *pair) for pair in pairs),
+        outcomes=outcomes, ratios=ratio_estimates(plan, findings), further=further_estimates(findings),
         balance=rows, profile=_profile(plan, findings), attrition=_attrition(plan, findings), checks=checks,
-        privacy=_privacy(plan, schedule, bounds_from_data), truth=truth,
+        privacy=_privacy(plan, schedule, bounds_from_data), heterogeneity=findings.heterogeneity, truth=truth,
     )  # fmt: skip
 
 
@@ -68,20 +78,10 @@ def _not_published_because(plan: Plan, checks: tuple[Check, ...]) -> str | None:
     return None
 
 
-def _estimand(nodes: tuple[NodeStatus, ...]) -> str:
-    answered = sum(node.status == "answered" for node in nodes)
-    return (
-        "The average effect on the people helped who could be analysed (ATT), on outcomes counted for each person "
-        f"up to a limit, compared with weighted people of {answered} data holder{'s' * (answered != 1)} "
-        "who were not helped."
-    )
-
-
 def _outcome(
-    plan: Plan, findings: Findings, outcome: Outcome, effect: Effect, clip: ResidualClip
+    plan: Plan, findings: Findings, outcome: Outcome, effect: Effect, clip: ResidualClip, rate_ratio: RateRatio | None
 ) -> OutcomeEstimate:
-    size = outcome.clip - outcome.low
-    low, high = (size * min(max(end, -1.0), 1.0) for end in (effect.low, effect.high))
+    size, (low, high) = outcome.clip - outcome.low, limits(outcome, effect)
     significant = low > 0 or high < 0
     comparison = outcome.low + size * effect.comparison
     se = math.sqrt(effect.variance)
@@ -94,6 +94,7 @@ def _outcome(
         noise_share=min(effect.noise / effect.variance, 1.0), pass_through=clip.pass_through,
         residual_clip=size * clip.clip, clipped_share=None,
         people_needed=None if significant else _people_needed(effect, findings.second.n),
+        expected=outcome.expected, rate_ratio=rate_ratio,
     )  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def _profile(plan: Plan, findings: Findings) -> tuple[ProfileRow, ...]:
     rows = []
     for i, feature in enumerate(features(plan)):
         treated, before, after = (feature.shown(float(mean[i])) for mean in groups)
-        unit = "typical" if feature.transform == "root" else "" if feature.level is None else "share"
+        unit = "typical" if feature.transform == "log" else "" if feature.level is None else "share"
         rows.append(ProfileRow(covariate=feature.name, title=feature.title, treated=treated,
                                comparison_before=before, comparison_after=after, unit=unit))  # fmt: skip
     return tuple(rows)
@@ -132,7 +133,9 @@ def _attrition(plan: Plan, findings: Findings) -> Attrition:
 
 
 def _privacy(plan: Plan, schedule: Schedule, bounds_from_data: bool) -> PrivacyStatement:
-    totals = {block: schedule.cost(block) or 1.0 for block in ("treated", "comparator")}
+    totals = {block: schedule.cost(block) or 1.0 for block in ("treated", "comparator")} | {
+        "matched": schedule.mu2 or 1.0
+    }
     releases = tuple(
         Release(round=spec.name, vector=vector.name, block=vector.block, figures=vector.figures,
                 values=vector.dimension, mu2=vector.mu2, share=min(vector.mu2 / totals[vector.block], 1.0))
@@ -151,8 +154,9 @@ def _alone(plan: Plan, schedule: Schedule) -> float | None:
     """Returns the epsilon of one data holder's own noise; None when all of the noise is its own."""
     if plan.privacy.aggregation != "secure":
         return None
-    blocks: dict[str, list[tuple[int, float]]] = {"treated": [], "comparator": []}
-    for _, vector in schedule.vectors():
-        blocks[vector.block].append((vector.d2, vector.sigma))
+    blocks = (
+        [(vector.d2, vector.sigma) for _, vector in schedule.vectors() if vector.block in (block, "matched")]
+        for block in ("treated", "comparator")
+    )
     rules = rules_of(plan)
-    return max(epsilon_if_all_others_collude(each, rules, plan.privacy.delta) for each in blocks.values())
+    return max(epsilon_if_all_others_collude(each, rules, plan.privacy.delta) for each in blocks)

@@ -16,7 +16,7 @@ import numpy as np
 from cohortium_coordinator.combine.profile import Means, Profile, means
 from cohortium_coordinator.combine.sums import Array, NoisySum, floored
 
-_SMALLEST_LARGEST, _LARGEST_LARGEST = 2.5, 20.0
+_SMALLEST_LARGEST, _LARGEST_LARGEST = 5.0, 20.0
 """Bounds on the largest weight over the mean weight."""
 _LONGEST_STEP = 2.0
 _PRIOR_CHANGE = 0.5
@@ -49,7 +49,7 @@ def first_tilt(profile: Profile) -> Tilt:
     tau2 = max(float(s**2 @ (along**2 - noise)) / float(s**2 @ s**2), 0.01) if len(d) else 1.0
     inverse = (axes * (s / (s**2 + noise / tau2))) @ axes.T
     tilt = _bounded(inverse @ d)
-    largest = float(np.clip(0.15 * comparators.n / treated.n, _SMALLEST_LARGEST, _LARGEST_LARGEST))
+    largest = float(np.clip(0.4 * comparators.n / treated.n, _SMALLEST_LARGEST, _LARGEST_LARGEST))
     moved = profile.covariance @ tilt
     log_mean = float(tilt @ comparators.mean + tilt @ moved / 2)
     scale = _bounded_scale(-log_mean - float(np.log(largest)))

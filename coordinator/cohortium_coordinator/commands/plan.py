@@ -17,7 +17,7 @@ from cohortium_coordinator.commands.shared import (
 )
 from cohortium_coordinator.config import Config
 from cohortium_coordinator.study.rounds import Writer, check_current, plan_message
-from cohortium_protocols.errors import NotSupported, PlanError
+from cohortium_protocols.errors import PlanError
 from cohortium_protocols.guarantee import Guarantee, guarantee
 from cohortium_protocols.plan import plan_digest, plan_schema
 from cohortium_protocols.plan_check import check_plan, load_plan
@@ -111,8 +111,7 @@ def _check_for_programs(text: str, source: str) -> None:
     faults = check_plan(text, source)
     echo_json({"valid": not faults, "faults": [asdict(fault) for fault in faults]})
     if faults:
-        supported = any(fault.supported for fault in faults)
-        raise click.exceptions.Exit(PlanError.exit_code if supported else NotSupported.exit_code)
+        raise click.exceptions.Exit(PlanError.exit_code)
 
 
 def _releases(resolved: Schedule) -> str:

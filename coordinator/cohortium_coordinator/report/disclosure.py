@@ -12,13 +12,14 @@ SUPPRESSED = "*"
 SMALLEST_COUNT_SHOWN = 8
 ROUNDED_TO = 5
 MEANS_FROM = 8
-HEADLINE_FROM = 60
 NOT_RELEASED = "not released"
+TOO_FEW = "too few people to tell"
 
 EMPTY_CELLS = {
     SUPPRESSED: "suppressed: between 1 and 7 people, or a mean over fewer than 8 people",
     "0": "zero: nobody, after rounding",
     NOT_RELEASED: "the plan did not pay for this figure, so it never left the data holders",
+    TOO_FEW: "a data holder or group has too few people, or too few to compare with, for an estimate of its own",
     "refused": "the custodian of a data holder said no",
     "offline": "a data holder did not answer by the deadline",
     "over budget": "a data holder had no privacy budget left for this study",
@@ -74,12 +75,3 @@ def percentage(value: float | None, of: int | None) -> str:
 def mean_may_be_shown(people: float) -> bool:
     """Whether a mean over this many people (noisy) may be shown."""
     return people >= MEANS_FROM
-
-
-def enough_for_headline(treated: float, minimum: float = HEADLINE_FROM) -> bool:
-    """Whether enough people were helped for a headline.
-
-    Ask it of the *profile* round's count, never of the count an estimate is divided by: gating and dividing
-    by the same noisy number biases the estimate.
-    """
-    return treated >= max(minimum, HEADLINE_FROM)

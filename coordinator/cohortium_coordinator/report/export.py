@@ -11,8 +11,18 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cohortium_coordinator.report import disclosure
-from cohortium_coordinator.result import AttritionStep, OutcomeEstimate, StudyResult
+from cohortium_coordinator.report import disclosure, strips
+from cohortium_coordinator.result import (
+    AttritionStep,
+    Heterogeneity,
+    NodeEstimate,
+    NodesCombined,
+    OutcomeEstimate,
+    PooledEffect,
+    RateRatio,
+    RatioEstimate,
+    StudyResult,
+)
 from cohortium_protocols.errors import InputError, StorageError
 
 COLUMNS = ("section", "name", "measure", "value", "low", "high", "unit")
@@ -36,6 +46,8 @@ OUTCOME_MEASURES = (
     "noise_share",
     "pass_through",
     "clipped_share",
+    "p_value_holm",
+    "expected",
 )
 PRIVACY_MEASURES = (
     "noise",
@@ -110,8 +122,14 @@ def _rows(result: StudyResult) -> Iterator[Row]:
     section = "outcomes" if result.published else "outcomes, not published"
     for outcome in result.outcomes:
         yield from _outcome(section, outcome)
+    yield from _further(result, section.replace("outcomes", "further analyses"))
+    for ratio in result.ratios:
+        yield from _ratio(section.replace("outcomes", "ratios"), ratio, _means_shown(result))
     for name, true in (result.truth or {}).items():
         yield ("truth of the simulation", name, "effect", true, None, None, "per person")
+    units = {outcome.name: f"{outcome.unit} per person" for outcome in result.outcomes}
+    for block in result.heterogeneity or ():
+        yield from _heterogeneity(f"data holders{section.removeprefix('outcomes')}", block, units[block.outcome])
     yield from _groups(result)
     yield from _attrition(result)
     yield from _privacy(result)
@@ -140,6 +158,81 @@ def _outcome(section: str, outcome: OutcomeEstimate) -> Iterator[Row]:
     for measure in OUTCOME_MEASURES:
         yield (section, outcome.name, measure, getattr(outcome, measure), None, None, "")
     yield (section, outcome.name, "people_needed", outcome.people_needed, None, None, "people")
+    yield (section, outcome.name, "rate_ratio", *_interval(outcome.rate_ratio), "")
+    for measure in ("estimate", "limit") if outcome.e_value else ():
+        yield (section, outcome.name, f"e_value_{measure}", getattr(outcome.e_value, measure), None, None, "")
+
+
+def _further(result: StudyResult, section: str) -> Iterator[Row]:
+    for each in result.further:
+        unit = f"{strips.outcome_of(result, each.outcome).unit} per person"
+        name = "/".join(filter(None, (each.outcome, each.key, each.group)))
+        yield (section, name, "analysis", each.title, None, None, "")
+        yield (section, name, "n_treated", disclosure.figure(each.n_treated, "people"), None, None, "people")
+        found = strips.shown(each.effect, each.n_treated)
+        if isinstance(found, str):
+            yield (section, name, "effect", disclosure.SUPPRESSED if each.effect else found, None, None, unit)
+            continue
+        yield from _effect(section, name, "effect", found, unit)
+        yield (section, name, "noise_share", each.noise_share, None, None, "")
+        for group in each.alone:
+            yield (section, name, "nobody comparable", group, None, None, "")
+
+
+def _means_shown(result: StudyResult) -> bool:
+    return all(disclosure.mean_may_be_shown(outcome.n_treated) for outcome in result.outcomes)
+
+
+def _ratio(section: str, ratio: RatioEstimate, shown: bool) -> Iterator[Row]:
+    unit, effect = f"{ratio.unit}, per {ratio.per:g}", ratio.effect
+    yield (section, ratio.name, "difference", *_interval(effect), unit)
+    if effect:
+        yield (section, ratio.name, "treated", effect.treated if shown else disclosure.SUPPRESSED, None, None, unit)
+        yield (section, ratio.name, "comparison", effect.comparison, None, None, unit)
+        yield (section, ratio.name, "significant", effect.significant, None, None, "")
+        yield (section, ratio.name, "rate_ratio", *_interval(effect.rate_ratio), "")
+
+
+def _interval(found: PooledEffect | RateRatio | None) -> tuple[Figure, Figure, Figure]:
+    return (found.estimate, found.low, found.high) if found else (None, None, None)
+
+
+def _heterogeneity(section: str, block: Heterogeneity, unit: str) -> Iterator[Row]:
+    name = f"{block.outcome}/{block.compared_with}"
+    yield (section, name, "shared_se", block.shared_se, None, None, unit)
+    if block.combined:
+        yield from _combined(section, name, block.combined, unit)
+    for node in block.nodes:
+        yield from _node(section, f"{name}/{node.node}", node, unit)
+
+
+def _combined(section: str, name: str, found: NodesCombined, unit: str) -> Iterator[Row]:
+    for measure in ("fixed", "random", "dersimonian_laird"):
+        yield from _effect(section, name, measure, getattr(found, measure), unit)
+    if found.prediction:
+        yield (section, name, "prediction", None, found.prediction.low, found.prediction.high, unit)
+    for measure in ("tau2", "tau2_dersimonian_laird"):
+        yield (section, name, measure, getattr(found, measure), None, None, f"({unit}) squared")
+    for measure in ("i2", "q", "q_p_value"):
+        yield (section, name, measure, getattr(found, measure), None, None, "")
+
+
+def _node(section: str, name: str, node: NodeEstimate, unit: str) -> Iterator[Row]:
+    yield (section, name, "n_treated", disclosure.figure(node.n_treated, "people"), None, None, "people")
+    if node.effect is None:
+        yield (section, name, "effect", disclosure.TOO_FEW, None, None, unit)
+    elif not disclosure.mean_may_be_shown(node.n_treated):
+        yield (section, name, "effect", disclosure.SUPPRESSED, None, None, unit)
+    else:
+        yield from _effect(section, name, "effect", node.effect, unit)
+        yield (section, name, "own_se", node.own_se, None, None, unit)
+        if node.without:
+            yield from _effect(section, name, "without", node.without, unit)
+
+
+def _effect(section: str, name: str, measure: str, found: PooledEffect, unit: str) -> Iterator[Row]:
+    yield (section, name, measure, found.estimate, found.low, found.high, unit)
+    yield (section, name, f"{measure}_se", found.se, None, None, unit)
 
 
 def _groups(result: StudyResult) -> Iterator[Row]:

@@ -123,14 +123,15 @@ def _forest_row(outcome: OutcomeEstimate, truth: float | None) -> ForestRow:
         verdict=text.verdict(outcome),
         truth=None if truth is None else place(scale.factor * truth, limit),
         ticks=symmetric_ticks(limit),
-        left=_side(scale.less, outcome.better == "lower", outcome.better),
-        right=_side(scale.more, outcome.better == "higher", outcome.better),
+        left=hoped_side(scale.less, outcome.better == "lower", outcome.better),
+        right=hoped_side(scale.more, outcome.better == "higher", outcome.better),
         better_side=outcome.better,
         **at,
     )
 
 
-def _side(word: str, hoped_for: bool, better: str) -> str:
+def hoped_side(word: str, hoped_for: bool, better: str) -> str:
+    """The word at one side of a figure, with "better" or "worse" where a direction is hoped for."""
     if better == "neither":
         return word
     return f"{word}: better" if hoped_for else f"{word}: worse"
@@ -168,9 +169,7 @@ def attrition(result: StudyResult) -> tuple[AttritionBar, ...]:
     whole = flow.submitted or sum(_shown(step) for step in flow.steps) or 1
     left, bars = whole, []
     if flow.submitted is not None:
-        bars.append(
-            AttritionBar(text.SUBMITTED, f"{whole:,}", "100%", "All rows submitted.", 0, 100, "whole")
-        )
+        bars.append(AttritionBar(text.SUBMITTED, f"{whole:,}", "100%", "All rows submitted.", 0, 100, "whole"))
     for step in sorted(flow.steps, key=lambda step: step.name == "analysed"):
         final = step.name == "analysed"
         size = min(_shown(step), whole if final else left)

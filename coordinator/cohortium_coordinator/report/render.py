@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cohortium_coordinator.report import disclosure, figures, scale, tables, text
+from cohortium_coordinator.report import beside, disclosure, figures, holders, ratio_tables, scale, tables, text
 from cohortium_coordinator.result import StudyResult
 
 PAGES = Environment(
@@ -14,7 +14,8 @@ PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-PAGES.globals.update(text=text, tables=tables, figures=figures, disclosure=disclosure, scale=scale)
+PAGES.globals.update(text=text, tables=tables, ratio_tables=ratio_tables, figures=figures, holders=holders,
+                     beside=beside, disclosure=disclosure, scale=scale)  # fmt: skip
 
 
 def render_html(result: StudyResult) -> str:

@@ -99,13 +99,28 @@ RESULT_COLUMNS = (
 def results(result: StudyResult) -> Table:
     """Every outcome: group sizes, values, difference as "L to U", significance, p-value, any truth."""
     truth = result.truth or {}
+    several = any(outcome.p_value_holm is not None for outcome in result.outcomes)
     return Table(
         "results",
         "Results for every outcome, with 95% intervals",
-        (*RESULT_COLUMNS, *(("Truth (simulated)",) if truth else ())),
-        tuple((*_result(o), *((_truth(o, truth),) if truth else ())) for o in result.ordered_outcomes),
-        "The number compared is an effective size: weighting makes a large group count as a smaller one.",
+        (*RESULT_COLUMNS, *(("p-value, adjusted",) if several else ()), *(("Truth (simulated)",) if truth else ())),
+        tuple(
+            (*_result(o), *((_adjusted(o),) if several else ()), *((_truth(o, truth),) if truth else ()))
+            for o in result.ordered_outcomes
+        ),
+        _EFFECTIVE + (f" {_ADJUSTED}" if several else ""),
     )
+
+
+_EFFECTIVE = "The number compared is an effective size: weighting makes a large group count as a smaller one."
+_ADJUSTED = (
+    "With several main outcomes, one of them is more easily significant by chance alone; their adjusted p-values "
+    "(Holm) allow for this. Intervals, and “significant?”, are of each outcome by itself."
+)
+
+
+def _adjusted(outcome: OutcomeEstimate) -> Cell:
+    return Cell("" if outcome.p_value_holm is None else text.p_value(outcome.p_value_holm), numeric=True)
 
 
 def _result(outcome: OutcomeEstimate) -> tuple[Cell, ...]:

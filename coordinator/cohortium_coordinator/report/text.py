@@ -27,6 +27,14 @@ METHODS = {
         "people were then weighted to look like those helped, and the two groups were compared (doubly "
         "robust weighting)."
     ),
+    "strata": (
+        "What usually happens to people like those helped was learnt from the comparison group; people of whom about "
+        "the same was expected were then compared with each other (stratification on the prognostic score)."
+    ),
+    "matched_pairs": (
+        "For each person helped, the most similar comparison people were found, and the pairs were compared (matching "
+        "without replacement). Only people for whom a match was found are in the figures."
+    ),
 }
 COMPARISONS = {
     "national": "The comparison group is drawn from all data holders together.",
@@ -184,9 +192,13 @@ def caveats(result: StudyResult) -> tuple[str, ...]:
     capped = ", ".join(
         f"{outcome.title} at {significant_figures(outcome.clip_high)} {outcome.unit}"
         for outcome in result.outcomes
-        if outcome.kind not in ("binary", "share")
+        if outcome.kind not in ("binary", "share", "time")
     )
-    own = []
+    own = [
+        f"A check failed: {check.title}. The groups differ in something that is not recorded."
+        for check in result.checks
+        if check.name.startswith("falsification.") and check.state == "failed"
+    ]
     if capped:
         own.append(f"To protect people with unusual records, values were capped for each person: {capped}.")
     if any(outcome.pass_through < 1 for outcome in result.outcomes):

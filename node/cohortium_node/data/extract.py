@@ -28,7 +28,8 @@ from cohortium_node.data.schema import ALWAYS_NEEDED
 from cohortium_node.data.table import AnalysisTable
 from cohortium_node.linkage.exact import UNLINKED, link
 from cohortium_node.linkage.nhs_number import check_digit_holds
-from cohortium_protocols.plan import Plan
+from cohortium_protocols.outcomes import DAYS_A_YEAR, FOLLOW_UP_YEARS, measure_of
+from cohortium_protocols.plan import Outcome, Plan
 
 SCORES = {"charlson": CHARLSON, "frailty": FRAILTY}
 LOOKBACK = Period(-LOOKBACK_DAYS, 0)
@@ -45,14 +46,22 @@ class Count:
 
 def counts(plan: Plan) -> list[Count]:
     """Returns the totals behind a plan's covariates and outcomes."""
-    after = study_dates(plan).follow_up
     earlier = [
         (c.name, c.name.removeprefix("prior."), PRIOR_YEAR)
         for c in plan.covariates
         if c.name.startswith("prior.")
     ]
-    later = [(f"outcome {o.name}", o.name, after) for o in plan.outcomes if o.name in MEASURES]
-    return [Count(*each) for each in earlier + later]
+    later = (count for outcome in plan.outcomes for count in _outcome_counts(plan, outcome.name))
+    return [*(Count(*each) for each in earlier), *later]
+
+
+def _outcome_counts(plan: Plan, outcome: str) -> Iterator[Count]:
+    """Yields the total behind an outcome, if it is one, and behind a change also the total before."""
+    dates, measure = study_dates(plan), measure_of(outcome)
+    if measure in MEASURES:
+        yield Count(f"outcome {outcome}", measure, dates.when(outcome))
+    if before := dates.before(outcome):
+        yield Count(f"before {outcome}", measure, before)
 
 
 def needs(plan: Plan) -> Mapping[str, frozenset[str]]:
@@ -93,7 +102,7 @@ def extract(
     return AnalysisTable(
         treated=_numbers(rows, "linked").astype(np.bool_),
         covariates={c.name: _covariate(rows, c.name, c.levels) for c in plan.covariates},
-        outcomes=np.column_stack([_numbers(rows, f"outcome {o.name}") for o in plan.outcomes]),
+        outcomes=np.column_stack([_outcome(rows, o, plan) for o in plan.outcomes]),
         exits=_numbers(left, "exit").astype(np.int64),
     )
 
@@ -138,9 +147,15 @@ def _person_columns(joined: ir.Table, plan: Plan) -> Mapping[str, ir.Value]:
         if covariate.name in KNOWN:
             value = KNOWN[covariate.name][1](joined)
             columns[covariate.name] = level(value, covariate) if covariate.levels else value
-    if any(outcome.name == "death" for outcome in plan.outcomes):
-        day = joined.death_date.delta(joined.index_date, unit="day")
-        columns["outcome death"] = within(day, study_dates(plan).follow_up).fill_null(False).cast("int64")
+    after = study_dates(plan).follow_up
+    died = joined.death_date.delta(joined.index_date, unit="day")
+    left = joined.registered_to.delta(joined.index_date, unit="day")
+    observed = ibis.least(died.fill_null(after.end), left.fill_null(after.end), after.end - 1) + 1 - after.first
+    known = {
+        "death": within(died, after).fill_null(False).cast("int64"),
+        FOLLOW_UP_YEARS: ibis.greatest(observed, 0) / DAYS_A_YEAR,
+    }
+    columns |= {f"outcome {o.name}": known[o.name] for o in plan.outcomes if o.name in known}
     return columns
 
 
@@ -187,6 +202,16 @@ def _covariate(rows: pa.Table, name: str, levels: tuple[str, ...]) -> NDArray[An
     if not levels:
         return _numbers(rows, name, missing=np.nan if name in KNOWN else 0.0)
     return np.array([*levels, ""], dtype=np.object_)[_numbers(rows, name).astype(np.int64)]
+
+
+def _outcome(rows: pa.Table, outcome: Outcome, plan: Plan) -> NDArray[np.float64]:
+    """Returns an outcome's values; of a change, use less earlier use for as long a time, each at most the clip."""
+    values, dates = _numbers(rows, f"outcome {outcome.name}"), study_dates(plan)
+    period = dates.before(outcome.name)
+    if period is None:
+        return values
+    earlier = _numbers(rows, f"before {outcome.name}") * (dates.follow_up.days / period.days)
+    return np.minimum(values, outcome.clip) - np.minimum(earlier, outcome.clip)
 
 
 def _numbers(rows: pa.Table, name: str, missing: float = 0.0) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """Measures of service use as database expressions: one total a person over a period.
 
-The same measure over the follow-up is an outcome, and over the year before the index date a covariate. The
-events handed to a measure carry ``day``, the event's day counted from the person's index date.
+The same measure over the follow-up is an outcome, over the year before the index date a covariate, and over the year
+before that an outcome that no help can have changed. The events handed to a measure carry ``day``, the event's day
+counted from the person's index date.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import ibis
 import ibis.expr.types as ir
 
 from cohortium_node.data.definitions import (
+    AVOIDABLE,
     DEPARTMENT_TYPES,
     ELECTIVE_METHODS,
     EMERGENCY_METHODS,
+    FIRST_ATTENDANCE,
+    MAJOR,
+    NONELECTIVE_METHODS,
     PLANNED_FOLLOW_UP,
     REGULAR_ATTENDERS,
     Period,
@@ -57,12 +62,20 @@ def _ae_attendances(events: ir.Table, period: Period) -> ir.IntegerScalar:
     return (_counts(events) & within(events.day, period)).sum()
 
 
-def _emergency_admissions(events: ir.Table, period: Period) -> ir.IntegerScalar:
-    return (_admitted_by(events, EMERGENCY_METHODS) & within(events.day, period)).sum()
+def _ae_attendances_major(events: ir.Table, period: Period) -> ir.IntegerScalar:
+    major = events.department_type.lpad(2, "0") == MAJOR
+    first = events.attendance_category.fill_null("") == FIRST_ATTENDANCE
+    return (major & first & within(events.day, period)).sum()
 
 
-def _elective_admissions(events: ir.Table, period: Period) -> ir.IntegerScalar:
-    return (_admitted_by(events, ELECTIVE_METHODS) & within(events.day, period)).sum()
+def _admissions(methods: tuple[str, ...]) -> Callable[[ir.Table, Period], ir.IntegerScalar]:
+    return lambda events, period: (_admitted_by(events, methods) & within(events.day, period)).sum()
+
+
+def _avoidable(events: ir.Table, period: Period) -> ir.IntegerScalar:
+    code = events.primary_diagnosis.fill_null("").upper().re_replace("[^A-Z0-9]", "")
+    sensitive = code.left(3).isin(AVOIDABLE) | code.left(4).isin(AVOIDABLE)
+    return (sensitive & _admitted_by(events, EMERGENCY_METHODS) & within(events.day, period)).sum()
 
 
 def _bed_days(events: ir.Table, period: Period) -> ir.IntegerScalar:
@@ -91,11 +104,15 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
         "ae_attendances": Measure("emergency_attendance", _ATTENDANCE, _ae_attendances),
         "any_ae_attendance": Measure("emergency_attendance", _ATTENDANCE, _any(_ae_attendances)),
-        "emergency_admissions": Measure("admission", _SPELL, _emergency_admissions),
-        "any_emergency_admission": Measure("admission", _SPELL, _any(_emergency_admissions)),
-        "elective_admissions": Measure("admission", _SPELL, _elective_admissions),
+        "ae_attendances_major": Measure("emergency_attendance", _ATTENDANCE, _ae_attendances_major),
+        "emergency_admissions": Measure("admission", _SPELL, _admissions(EMERGENCY_METHODS)),
+        "any_emergency_admission": Measure("admission", _SPELL, _any(_admissions(EMERGENCY_METHODS))),
+        "avoidable_emergency_admissions": Measure("admission", (*_SPELL, "primary_diagnosis"), _avoidable),
+        "nonelective_admissions_broad": Measure("admission", _SPELL, _admissions(NONELECTIVE_METHODS)),
+        "elective_admissions": Measure("admission", _SPELL, _admissions(ELECTIVE_METHODS)),
+        "all_admissions": Measure("admission", _SPELL, _admissions(EMERGENCY_METHODS + ELECTIVE_METHODS)),
         "bed_days": Measure("admission", (*_SPELL, "discharged"), _bed_days),
         "outpatient_attendances": Measure("outpatient_appointment", ("attended",), _outpatient_attendances),
     }
 )
-"""Name in the registries (of a covariate: after ``prior.``) -> measure."""
+"""Name in the registries (of a covariate after ``prior.``, of an outcome ``measure_of`` it) -> measure."""

@@ -17,9 +17,14 @@ import numpy as np
 
 from cohortium_node.data.cohort import Cohort
 from cohortium_node.data.definitions import (
+    AVOIDABLE,
     DEPARTMENT_TYPES,
+    EARLIER_YEAR,
     ELECTIVE_METHODS,
     EMERGENCY_METHODS,
+    FIRST_ATTENDANCE,
+    MAJOR,
+    NONELECTIVE_METHODS,
     PLANNED_FOLLOW_UP,
     PRIOR_YEAR,
     REGULAR_ATTENDERS,
@@ -32,7 +37,7 @@ from cohortium_node.data.schema import NULL_DATES
 from cohortium_node.data.table import AnalysisTable
 from cohortium_protocols.attrition import EXIT_STEPS
 from cohortium_protocols.covariates import Covariate
-from cohortium_protocols.plan import Plan
+from cohortium_protocols.plan import Outcome, Plan
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Admission:
     discharged: dt.date | None = None
     method: str | None = None
     classification: str | None = None
+    primary_diagnosis: str | None = None
     diagnoses: str | None = None
 
 
@@ -136,7 +142,7 @@ def reference_table(plan: Plan, cohort: Cohort, study_key: bytes, records: Recor
     dates = study_dates(plan)
     outcomes = [
         [
-            _outcome(outcome.name, subject, records.of(subject.person.person_id), dates)
+            _outcome(outcome, subject, records.of(subject.person.person_id), dates)
             for outcome in plan.outcomes
         ]
         for subject in analysed
@@ -232,29 +238,50 @@ def _level(value: str | None, levels: tuple[str, ...]) -> str:
     return next((choice for choice in choices if choice in levels), "")
 
 
-def _outcome(name: str, subject: _Subject, records: Records, dates: StudyDates) -> float:
+def _outcome(outcome: Outcome, subject: _Subject, records: Records, dates: StudyDates) -> float:
+    name, index, period = outcome.name, subject.index, dates.follow_up
     if name == "death":
-        return float(_within(_day(subject.person.death_date), subject.index, dates.follow_up))
-    return _use(name, subject.index, records, dates.follow_up)
+        return float(_within(_day(subject.person.death_date), index, period))
+    if name == "follow_up_years":
+        return sum(_observed(subject.person, index + dt.timedelta(n)) for n in range(period.first, period.end)) / 365.25
+    if name.startswith("earlier."):
+        return _use(name.removeprefix("earlier."), index, records, EARLIER_YEAR)
+    if name.endswith(".change"):
+        measure = name.removesuffix(".change")
+        before = _use(measure, index, records, PRIOR_YEAR) * ((period.end - period.first) / 365)
+        return min(_use(measure, index, records, period), outcome.clip) - min(before, outcome.clip)
+    return _use(name, index, records, period)
+
+
+def _observed(person: Person, day: dt.date) -> bool:
+    """Returns whether a person is alive and registered on a day; the day of death or of leaving still counts."""
+    last_days = (_day(person.death_date), _day(person.registered_to))
+    return all(last is None or day <= last for last in last_days)
 
 
 def _use(name: str, index: dt.date, records: Records, period: Period) -> float:
     """Returns one person's use of a service in a period."""
-    elective = [spell for spell in records.admission if _is_admission(spell, ELECTIVE_METHODS, index, period)]
-    emergency = [
-        spell for spell in records.admission if _is_admission(spell, EMERGENCY_METHODS, index, period)
-    ]
+
+    def spells(methods: tuple[str, ...]) -> list[Admission]:
+        return [spell for spell in records.admission if _is_admission(spell, methods, index, period)]
+
+    elective, emergency = spells(ELECTIVE_METHODS), spells(EMERGENCY_METHODS)
     attendances = [event for event in records.emergency_attendance if _is_attendance(event, index, period)]
     seen = [e for e in records.outpatient_appointment if e.attended and _within(_day(e.date), index, period)]
+    end = index + dt.timedelta(days=period.end)
     use: Mapping[str, int] = {
         "ae_attendances": len(attendances),
         "any_ae_attendance": min(len(attendances), 1),
+        "ae_attendances_major": sum(_is_major(event) for event in attendances),
         "emergency_admissions": len(emergency),
         "any_emergency_admission": min(len(emergency), 1),
-        "elective_admissions": len(elective),
-        "bed_days": sum(
-            _stay(spell, index + dt.timedelta(days=period.end)) for spell in elective + emergency
+        "avoidable_emergency_admissions": sum(
+            bool(_beginnings([spell.primary_diagnosis or ""]) & AVOIDABLE) for spell in emergency
         ),
+        "nonelective_admissions_broad": len(spells(NONELECTIVE_METHODS)),
+        "elective_admissions": len(elective),
+        "all_admissions": len(elective) + len(emergency),
+        "bed_days": sum(_stay(spell, end) for spell in elective + emergency),
         "outpatient_attendances": len(seen),
     }
     return float(use[name])
@@ -280,6 +307,10 @@ def _is_attendance(event: EmergencyAttendance, index: dt.date, period: Period) -
     )
 
 
+def _is_major(event: EmergencyAttendance) -> bool:
+    return (event.department_type or "").rjust(2, "0") == MAJOR and event.attendance_category == FIRST_ATTENDANCE
+
+
 def _stay(spell: Admission, end: dt.date) -> int:
     admitted, discharged = _day(spell.admitted), _day(spell.discharged)
     if admitted is None:
@@ -293,7 +324,10 @@ def _past_codes(index: dt.date, records: Records) -> set[str]:
     texts = [
         spell.diagnoses or "" for spell in records.admission if _within(_day(spell.admitted), index, past)
     ]
-    codes = [code for text in texts for code in text.replace(";", ",").split(",")]
+    return _beginnings(code for text in texts for code in text.replace(";", ",").split(","))
+
+
+def _beginnings(codes: Iterable[str]) -> set[str]:
     plain = ["".join(sign for sign in code.upper() if sign.isalnum()) for code in codes]
     return {code[:width] for code in plain for width in (3, 4)}
 

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 class AnalysisTable:
     """People who can be analysed, treated and comparators, in an order that depends on the study key alone.
 
+    Pairs are formed in this order, so that it is part of the guarantee: one person more leaves the others in the order
+    in which they were.
+
     Attributes:
         treated: (n,) whether the person was helped.
         covariates: name -> (n,) values in the plan's order: float64 for a number (NaN: missing), text for a

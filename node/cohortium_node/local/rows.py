@@ -1,188 +1,167 @@
 """What one person contributes to each vector of the doubly robust analysis (protocols, ``doubly_robust``).
 
 Every function returns one row a person; names and columns are those of the declaration. Outcomes are scaled to [0, 1];
-m is the outcome model's expected value, w a person's weight in [0, 1].
+m is the outcome model's expected value, r a clipped residual in [-1, 1], w a person's weight in [0, 1].
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit
 
-from cohortium_node.features import Array, Side, StudyArrays
+from cohortium_node.features import Array
+from cohortium_node.local.columns import Columns, InGroup, Times
+from cohortium_node.local.people import Part
 from cohortium_protocols.attrition import EXIT_STEPS
 from cohortium_protocols.doubly_robust import (
     CLIPS,
     COUNT_SCALE,
     LEVEL_BINS,
+    LEVELS,
     SQUARE_SCALE,
     WEIGHT_SCALE,
     effects,
 )
+from cohortium_protocols.links import link
 from cohortium_protocols.plan import Outcome
 
-Parameters = Mapping[str, NDArray[np.float64]]
-Rows = Callable[[StudyArrays, Parameters, int], Array]
+Rows = Callable[[Part, int], Columns]
+"""From people and an outcome's position to one row a person."""
 
 
-def with_one(features: Array, one: float = 1.0) -> Array:
-    """Returns the features with a constant before them, shape (n, 1 + p)."""
-    return np.column_stack([np.full(len(features), one), features])
-
-
-def predictor(side: Side, parameters: Parameters, k: int) -> Array:
-    """Returns the outcome model's linear predictor, on the logit scale, shape (n,)."""
-    beta = parameters["beta"][k]
-    return np.asarray(beta[0] + side.model @ beta[1:], dtype=np.float64)
-
-
-def expected(side: Side, parameters: Parameters, k: int) -> Array:
-    """Returns the outcome model's expected value m_k(u) in (0, 1), shape (n,)."""
-    return np.asarray(expit(predictor(side, parameters, k)), dtype=np.float64)
-
-
-def weights(side: Side, parameters: Parameters) -> Array:
-    """Returns min(exp(tilt' u + log_scale), 1), shape (n,)."""
-    exponent = side.profile @ parameters["tilt"] + float(parameters["log_scale"])
-    return np.asarray(np.exp(np.minimum(exponent, 0.0)), dtype=np.float64)
-
-
-def treated_profile(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+def treated_profile(part: Part, k: int) -> Columns:
     """Returns (3, features)."""
-    return with_one(arrays.treated.profile, COUNT_SCALE)
+    people = part.treated
+    return np.full(len(people), COUNT_SCALE), Times(people.profile_factor, people.u)
 
 
-def attrition(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+def attrition(part: Part, k: int) -> Columns:
     """Returns the step at which a person's way ended, one-hot."""
-    return np.eye(len(EXIT_STEPS))[arrays.exits]
+    return (InGroup(part.exits, len(EXIT_STEPS), np.ones(len(part.exits))),)
 
 
-def comparator_profile(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+def comparator_profile(part: Part, k: int) -> Columns:
     """Returns (1, features)."""
-    return with_one(arrays.comparators.profile)
+    people = part.comparators
+    return np.ones(len(people)), Times(people.profile_factor, people.u)
 
 
-def comparator_moments(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+def comparator_moments(part: Part, k: int) -> Columns:
     """Returns the features, whose outer products are summed."""
-    return arrays.comparators.profile
+    return (Times(part.comparators.profile_factor, part.comparators.u),)
 
 
-def comparator_levels(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+def comparator_levels(part: Part, k: int) -> Columns:
     """Returns y - 1/2; for a measured amount the bin it lies in, one-hot."""
-    y = arrays.comparators.y[:, k]
-    if arrays.outcomes[k].kind != "number":
-        return y[:, None] - 0.5
-    return np.eye(LEVEL_BINS)[np.minimum((y * LEVEL_BINS).astype(np.int64), LEVEL_BINS - 1)]
+    y = part.comparators.y[:, k]
+    if part.outcomes[k].kind != "number":
+        return (y - 0.5,)
+    bins = np.minimum((y * LEVEL_BINS).astype(np.int64), LEVEL_BINS - 1)
+    return (InGroup(bins, LEVEL_BINS, np.ones(len(y))),)
 
 
-def score(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
-    """Returns the clipped residual in [-1, 1], times (1, features): the gradient of the quasi-likelihood."""
-    side = arrays.comparators
-    clip = parameters["clip"][k]
-    residual = np.clip(side.y[:, k] - expected(side, parameters, k), -clip, clip) / clip
-    return np.asarray(residual[:, None] * with_one(side.model), dtype=np.float64)
+def score(part: Part, k: int) -> Columns:
+    """Returns r times (1, features): the gradient of the quasi-likelihood."""
+    r = part.comparators.r[:, k]
+    return r, Times(r, part.comparators.model)
 
 
-def curvature(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
-    """Returns sqrt(m (1 - m)) times (1, features), whose outer products are summed."""
-    m = expected(arrays.comparators, parameters, k)
-    return np.sqrt(m * (1 - m))[:, None] * with_one(arrays.comparators.model)
+def curvature(part: Part, k: int) -> Columns:
+    """Returns the square root of the slope of m, times (1, features), whose outer products are summed."""
+    m = part.comparators.m[:, k]
+    root = np.sqrt(link(part.outcomes[k].kind).slope(m))
+    return root, Times(root, part.comparators.model)
 
 
-def weighted_profile(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+def weighted_profile(part: Part, k: int) -> Columns:
     """Returns w times (1, features)."""
-    side = arrays.comparators
-    return weights(side, parameters)[:, None] * with_one(side.profile)
+    people = part.comparators
+    return people.w, Times(people.w, people.profile)
 
 
-def weighted_moments(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+def weighted_moments(part: Part, k: int) -> Columns:
     """Returns sqrt(w) times the features, whose outer products are summed."""
-    side = arrays.comparators
-    return np.asarray(np.sqrt(weights(side, parameters))[:, None] * side.profile, dtype=np.float64)
+    people = part.comparators
+    return (Times(np.sqrt(people.w), people.profile),)
 
 
-def pass_through(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
-    """Returns, for each shape of effect and each clip, what of a small effect survives the clip; and squares."""
-    y, m = arrays.comparators.y[:, k], expected(arrays.comparators, parameters, k)
-    outcome = arrays.outcomes[k]
-    numerators = [_survives(effect, y, m, clip, outcome) for effect in effects(outcome) for clip in CLIPS]
-    wholes = [_whole(effect, y, m) for effect in effects(outcome)]
-    squares = [np.clip(y - m, -clip, clip) ** 2 for clip in CLIPS]
-    return np.column_stack([*numerators, *wholes, *squares])
+def pass_through(part: Part, k: int) -> Columns:
+    """Yields, for each shape of effect and each clip, what of a small effect survives the clip; and squares."""
+    y, m, outcome = part.comparators.y[:, k], part.comparators.m[:, k], part.outcomes[k]
+    for effect in effects(outcome):
+        yield from (_survives(effect, y, m, clip, outcome) for clip in CLIPS)
+    yield from (_whole(effect, y) for effect in effects(outcome))
+    yield from (np.clip(y - m, -clip, clip) ** 2 for clip in CLIPS)
 
 
-def residual_means(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
-    """Returns the nearest knot to the linear predictor, one-hot, times (1, r)."""
-    side, knots = arrays.comparators, np.sort(parameters["knots"][k])
-    nearest = np.searchsorted((knots[1:] + knots[:-1]) / 2, predictor(side, parameters, k))
-    hot = np.eye(len(knots))[nearest]
-    return np.column_stack([hot, hot * _clipped(side, parameters, k)[:, None]])
+def seen(part: Part, k: int) -> Columns:
+    """Returns, one-hot by level of expectation, 1, what of a small effect survives the clip, and the effect."""
+    people, outcome = part.comparators, part.outcomes[k]
+    y, m, clip = people.y[:, k], people.m[:, k], float(people.parameters["clip"][k])
+    level = np.searchsorted(np.sort(people.parameters["levels"][k]), people.level[:, k])
+    numerators = [_survives(effect, y, m, clip, outcome) for effect in effects(outcome)]
+    wholes = [_whole(effect, y) for effect in effects(outcome)]
+    return (InGroup(level, LEVELS, np.column_stack([np.ones(len(y)), *numerators, *wholes])),)
 
 
-def treated_outcome(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
-    """Returns (r, 0.4 (r^2 - 1/2)) with r the clipped residual in [-1, 1]."""
-    r = _residual(arrays.treated, parameters, k)
-    return np.column_stack([r, SQUARE_SCALE * (r * r - 0.5)])
+def treated_outcome(part: Part, k: int) -> Columns:
+    """Returns (r, 0.4 (r^2 - 1/2))."""
+    r = part.treated.r[:, k]
+    return r, SQUARE_SCALE * (r * r - 0.5)
 
 
-def comparator_weights(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+def comparator_weights(part: Part, k: int) -> Columns:
     """Returns half of (w, w^2, w times features)."""
-    side = arrays.comparators
-    w = weights(side, parameters)
-    return WEIGHT_SCALE * np.column_stack([w, w * w, w[:, None] * side.profile])
+    people = part.comparators
+    half = WEIGHT_SCALE * people.w
+    return half, half * people.w, Times(half, people.profile)
 
 
-def comparator_outcome(arrays: StudyArrays, parameters: Parameters, k: int) -> Array:
+def comparator_outcome(part: Part, k: int) -> Columns:
     """Returns (w r, 0.4 (w r)^2, 0.4 w r^2, w y / 2)."""
-    side = arrays.comparators
-    w, r = weights(side, parameters), _residual(side, parameters, k)
-    squares = SQUARE_SCALE * np.column_stack([w * w * r * r, w * r * r])
-    return np.column_stack([w * r, squares, WEIGHT_SCALE * w * side.y[:, k]])
+    people = part.comparators
+    w, r = people.w, people.r[:, k]
+    squares = SQUARE_SCALE * (w * w * r * r), SQUARE_SCALE * (w * r * r)
+    return w * r, *squares, WEIGHT_SCALE * w * people.y[:, k]
+
+
+def treated_product(part: Part, k: int) -> Columns:
+    """Returns the product of two residuals."""
+    return (part.product(part.treated, k),)
+
+
+def comparator_product(part: Part, k: int) -> Columns:
+    """Returns (w^2, w) times the product of two residuals."""
+    product, w = part.product(part.comparators, k), part.comparators.w
+    return w * w * product, w * product
 
 
 ROWS: Mapping[str, Rows] = {
     rows.__name__: rows
     for rows in (
         treated_profile, attrition, comparator_profile, comparator_moments, comparator_levels, score, curvature,
-        weighted_profile, weighted_moments, pass_through, residual_means, treated_outcome, comparator_weights,
-        comparator_outcome,
+        weighted_profile, weighted_moments, pass_through, seen, treated_outcome, comparator_weights,
+        comparator_outcome, treated_product, comparator_product,
     )
 } | {"treated_balance": treated_profile}  # fmt: skip
 """The rows of every declared vector, by the first part of its name."""
 
 
-def _clipped(side: Side, parameters: Parameters, k: int) -> Array:
-    clip: Any = parameters["clip"][k]
-    return np.asarray(np.clip((side.y[:, k] - expected(side, parameters, k)) / clip, -1.0, 1.0), dtype=np.float64)
-
-
-def _residual(side: Side, parameters: Parameters, k: int) -> Array:
-    """Returns the clipped residual less what it averages to at its level of expectation, in [-1, 1], shape (n,)."""
-    level = predictor(side, parameters, k)
-    offset = np.interp(level, np.sort(parameters["knots"][k]), parameters["offsets"][k])
-    return np.asarray(np.clip(_clipped(side, parameters, k) - offset, -1.0, 1.0), dtype=np.float64)
-
-
 def _survives(effect: str, y: Array, m: Array, clip: float, outcome: Outcome) -> Array:
     """Returns what one person adds to the numerator of the pass-through of an effect's shape (``_whole``: below)."""
     seen = np.clip(y - m, -clip, clip)
-    inside = (np.abs(y - m) < clip).astype(np.float64)
+    inside = (np.abs(seen) < clip).astype(np.float64)
     if effect == "shifted":
         return inside
     if effect == "scaled":
         return y * inside
     if effect == "none":
         return (y > 0) * (seen - np.clip(-m, -clip, clip))
-    if effect == "more":
-        return (1 - y) * m * (np.clip(1 - m, -clip, clip) - seen)
     events = np.floor(y * (outcome.clip - outcome.low) + 1e-9)
     unit = 1 / (outcome.clip - outcome.low)
     return events * (seen - np.clip(y - unit - m, -clip, clip))
 
 
-def _whole(effect: str, y: Array, m: Array) -> Array:
-    return {"shifted": np.ones_like(y), "more": (1 - y) * m}.get(effect, y)
+def _whole(effect: str, y: Array) -> Array:
+    return np.ones_like(y) if effect == "shifted" else y

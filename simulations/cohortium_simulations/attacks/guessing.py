@@ -41,7 +41,7 @@ def membership_of_a_registered_person(trials: int) -> Finding:
     """Guesses from everything that one study releases whether a registered person was helped."""
     study = plan(epsilon=_EPSILON)
     comparator, helped = ([(study, people(WORST, helped=helped))] for helped in (False, True))
-    mu = math.sqrt(schedule(study).cost("treated") + schedule(study).cost("comparator"))
+    mu = math.sqrt(schedule(study).mu2_of_membership)
     how = "guessed whether a person known to be in the data was helped: both groups move, at most sqrt(2) mu"
     return _guessed("membership inference: helped or not", comparator, helped, mu, trials, how)
 
