@@ -89,12 +89,16 @@ def test_the_effect_that_was_put_in_is_found():
 
 
 def test_more_noise_makes_wider_intervals():
+    """In the middle of seven studies: one study's width is noisy too, and a clip can make up for a little noise."""
     frame = people(3000, 2)
     rng = np.random.default_rng(0)
-    widths = []
-    for epsilon in (None, 8.0, 1.0):
-        ready = table_study(frame, QUESTION, source="people", nodes=3, split="random", epsilon=epsilon, delta=1e-6,
-                            method="doubly_robust", rng=rng)  # fmt: skip
-        first = run_study(ready.plan, ready.tables).outcomes[0]
-        widths.append(first.high - first.low)
-    assert all(narrow < wide for narrow, wide in pairwise(widths))
+    middle = []
+    for epsilon in (8.0, 2.0, 0.5):
+        widths = []
+        for _ in range(7):
+            ready = table_study(frame, QUESTION, source="people", nodes=3, split="random", epsilon=epsilon, delta=1e-6,
+                                method="doubly_robust", rng=rng)  # fmt: skip
+            first = run_study(ready.plan, ready.tables).outcomes[0]
+            widths.append(first.high - first.low)
+        middle.append(float(np.median(widths)))
+    assert all(narrow < wide for narrow, wide in pairwise(middle)), middle

@@ -16,7 +16,7 @@ import numpy as np
 from cohortium_coordinator.combine.profile import Means, Profile, means
 from cohortium_coordinator.combine.sums import Array, NoisySum, floored
 
-_SMALLEST_LARGEST, _LARGEST_LARGEST = 5.0, 20.0
+_SMALLEST_LARGEST, _LARGEST_LARGEST = 2.5, 20.0
 """Bounds on the largest weight over the mean weight."""
 _LONGEST_STEP = 2.0
 _PRIOR_CHANGE = 0.5
