@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from cohortium_node.data.table import AnalysisTable
 from cohortium_protocols.estimates import Estimate, estimates
-from cohortium_protocols.features import MODEL_NORM, PROFILE_NORM, Feature, features, radius
-from cohortium_protocols.grouped import Grouping, grouping, is_grouped, weighted
+from cohortium_protocols.expansion import Feature, Level, Measure, Product, Range
+from cohortium_protocols.features import MODEL_NORM, PROFILE_NORM, features, radius
+from cohortium_protocols.grouped import Grouping, grouping, is_grouped
 from cohortium_protocols.plan import Covariate, Outcome, Plan, Ratio
 from cohortium_protocols.plan_analysis import Approach
 
@@ -72,13 +73,11 @@ class Form:
     Attributes:
         grouping: how people are put into groups.
         node: this node's position among data holders that are groups of their own; 0 where they are not.
-        weighted: whether comparators are weighted inside their groups.
         apart: whether every group has an estimate of its own.
     """
 
     grouping: Grouping
     node: int
-    weighted: bool
     apart: bool
 
     @cached_property
@@ -189,15 +188,41 @@ def clip_factors(rows: Array, norm: float) -> Array:
 
 
 def _side(plan: Plan, table: AnalysisTable, chosen: NDArray[np.bool_]) -> Side:
-    people, wanted = int(np.count_nonzero(chosen)), features(plan)
-    u = np.empty((people, len(wanted)), order="F")
-    for j, feature in enumerate(wanted):
-        u[:, j] = _feature(feature, table.covariates[feature.covariate][chosen])
+    people = int(np.count_nonzero(chosen))
+    u = _feature_matrix(features(plan), table, chosen, people)
     y = np.empty((people, len(plan.outcomes)), order="F")
     for k, outcome in enumerate(plan.outcomes):
         y[:, k] = _scaled(outcome, table.outcomes[chosen, k])
     categories = (covariate for covariate in plan.covariates if covariate.kind == "category")
     return Side(u, y, {each.name: _codes(each, table.covariates[each.name][chosen]) for each in categories})
+
+
+def _feature_matrix(wanted: tuple[Feature, ...], table: AnalysisTable, chosen: NDArray[np.bool_], people: int) -> Array:
+    """Returns the features, shape (people, p); where a value is missing, every feature made from it is 0."""
+    u = np.empty((people, len(wanted)), order="F")
+    columns = {feature.name: u[:, j] for j, feature in enumerate(wanted)}
+    for feature in wanted:
+        source = feature.source
+        if isinstance(source, Product):
+            values = columns[source.first] * columns[source.second]
+        else:
+            values = _values(source, table.covariates[source.covariate][chosen])
+        columns[feature.name][:] = (values - feature.centre) / feature.scale
+    for column in columns.values():
+        np.nan_to_num(column, copy=False, nan=0.0)
+    return u
+
+
+def _values(source: Measure | Level | Range, written: NDArray[Any]) -> Array:
+    """Returns what a feature centres and scales, from a covariate's values, shape (n,); NaN where one is missing."""
+    if isinstance(source, Level):
+        return np.where(written == "", np.nan, (written == source.level).astype(np.float64))
+    numbers = written.astype(np.float64)
+    if isinstance(source, Range):
+        below = source.end is None or numbers < source.end
+        return np.where(np.isnan(numbers), np.nan, (numbers >= source.start) & below)
+    clipped = np.clip(numbers, source.low, source.high)
+    return np.log1p(clipped) if source.transform == "log" else clipped
 
 
 def _codes(covariate: Covariate, values: NDArray[Any]) -> NDArray[np.int64]:
@@ -209,16 +234,7 @@ def _codes(covariate: Covariate, values: NDArray[Any]) -> NDArray[np.int64]:
 
 def _form(plan: Plan, estimate: Estimate, node: str) -> Form:
     groups = grouping(plan, estimate)
-    return Form(groups, groups.nodes.index(node) if groups.nodes else 0, weighted(estimate), estimate.by is not None)
-
-
-def _feature(feature: Feature, values: NDArray[Any]) -> Array:
-    """Returns one column of the features, shape (n,); a missing value counts as the centre."""
-    if feature.level is not None:
-        values = np.where(values == "", np.nan, (values == feature.level).astype(np.float64))
-    clipped = np.clip(values.astype(np.float64), feature.low, feature.high)
-    moved = np.log1p(clipped) if feature.transform == "log" else clipped
-    return np.nan_to_num((moved - feature.centre) / feature.scale, nan=0.0)
+    return Form(groups, groups.nodes.index(node) if groups.nodes else 0, estimate.by is not None)
 
 
 def _scaled(outcome: Outcome, values: Array) -> Array:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
@@ -25,6 +26,7 @@ from cohortium_protocols.plan_types import (
     Number,
     Text,
     Value,
+    YesNo,
     only_name_required,
     written_fields,
 )
@@ -65,6 +67,15 @@ class Covariate(Frozen):
     levels: tuple[Annotated[Name, Field()], ...] = Field(
         default=(), description="All levels of a category, as text.", examples=[["no", "yes"]]
     )
+    square: YesNo = Field(
+        default=False, description="Of a number: whether its square is used too, for what bends with it."
+    )
+    bins: tuple[Annotated[Value, Field()], ...] = Field(
+        default=(),
+        description="Of a number: increasing cut points between `low` and `high`, in its own unit. Each range but the "
+        "first is used too, for what jumps; the number itself stays.",
+        examples=[[65, 80]],
+    )
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
@@ -83,6 +94,7 @@ class Covariate(Frozen):
         if not low <= self.centre <= high:
             what = f"`centre` of `{self.name}` is {self.centre:g}, outside {low:g} to {high:g}."
             raise broken(what, "The centre is a typical value.", "Set it between `low` and `high`.")
+        self._check_bins()
         return self
 
     def _check_levels(self) -> None:
@@ -92,6 +104,19 @@ class Covariate(Frozen):
         if (self.low, self.high) != (0.0, 1.0):
             what = f"`{self.name}` is a category and has bounds."
             raise broken(what, "Each level is present (1) or not (0).", "Remove `low` and `high`.")
+        if self.square or self.bins:
+            what = f"`{self.name}` is a category and has {'a `square`' if self.square else '`bins`'}."
+            raise broken(what, "Only a number has them: each level of a category counts by itself.", "Remove it.")
+
+    def _check_bins(self) -> None:
+        if any(first >= second for first, second in pairwise(self.bins)):
+            what = f"`bins` of `{self.name}` do not increase."
+            raise broken(what, "At each, one range ends and the next begins.", "List each once, the smallest first.")
+        outside = next((edge for edge in self.bins if not self.low < edge < self.high), None)
+        if outside is not None:
+            what = f"`bins` of `{self.name}` has {outside:g}, not between {self.low:g} and {self.high:g}."
+            why = "All values lie between `low` and `high`, so that one of the ranges would be empty."
+            raise broken(what, why, f"Remove {outside:g}, or move it inside.")
 
 
 def transformed(value: float, transform: Transform) -> float:
@@ -170,6 +195,11 @@ def public_scale(sd: float, centre: float, low: float, high: float) -> float:
     return max(sd, (high - centre) / FARTHEST, (centre - low) / FARTHEST)
 
 
+def indicator_scale(share: float) -> float:
+    """Returns the scale of a feature that is 1 for about that share of people, and 0 for the others."""
+    return public_scale(math.sqrt(share * (1 - share)), share, 0.0, 1.0)
+
+
 def resolved_covariate(
     value: object, data: str, ages: tuple[int, int], intake_quarters: tuple[str, ...] | None
 ) -> object:
@@ -214,7 +244,7 @@ def _from_registry(
     fixed = {"kind": known.kind, "levels": list(known.levels), "transform": known.transform}
     if changed := altered(fields, fixed):
         what = f"`{changed[0]}` of the covariate `{name}` cannot be changed."
-        do = f"Remove `{changed[0]}`; `title`, the bounds, `centre` and `scale` can be set."
+        do = f"Remove `{changed[0]}`; `title`, the bounds, `centre`, `scale`, `square` and `bins` can be set."
         raise broken(what, f"The registry fixes it: {fixed[changed[0]] or 'none'}.", do)
     bounds = {} if known.levels else {"low": known.low, "high": known.high}
     return _completed({"title": known.title, **fixed, **bounds, **fields}, known)
@@ -241,8 +271,7 @@ def _completed(fields: dict[str, object], known: CovariateDefinition | None) -> 
     levels = fields.get("levels")
     if fields["kind"] == "category":
         share = 1 / max(len(levels) if isinstance(levels, list | tuple) else 0, 2)
-        scale = public_scale(math.sqrt(share * (1 - share)), share, 0.0, 1.0)
-        return {"low": 0.0, "high": 1.0, "centre": share, "scale": scale, **fields}
+        return {"low": 0.0, "high": 1.0, "centre": share, "scale": indicator_scale(share), **fields}
     low, high, centre = _finite(fields, "low"), _finite(fields, "high"), _finite(fields, "centre")
     transform: Transform = "log" if fields.get("transform") == "log" and low is not None and low >= 0 else "none"
     if low is None or high is None or low >= high:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohortium_coordinator.result import StudyResult
+from cohortium_protocols.plan import Plan
 from cohortium_simulations.federation import run_study
 from cohortium_simulations.table import Column, Question, TableStudy, table_study
 
@@ -49,17 +51,34 @@ FRAME = people(1200, 1)
 POOLED = result(FRAME, 1)
 
 
-def assert_same(found: StudyResult) -> None:
-    for mine, pooled in zip(found.outcomes, POOLED.outcomes, strict=True):
+def assert_same(found: StudyResult, expected: StudyResult = POOLED) -> None:
+    for mine, pooled in zip(found.outcomes, expected.outcomes, strict=True):
         for figure in ("estimate", "low", "high", "se", "treated_mean", "comparison_mean", "n_compared"):
             assert getattr(mine, figure) == pytest.approx(getattr(pooled, figure), rel=1e-9, abs=1e-9), figure
-    for mine, pooled in zip(found.balance, POOLED.balance, strict=True):
+    for mine, pooled in zip(found.balance, expected.balance, strict=True):
         assert mine.smd_after == pytest.approx(pooled.smd_after, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("nodes", [5, 42])
 def test_many_nodes_say_what_one_says(nodes: int):
     assert_same(result(FRAME, nodes))
+
+
+def bent(ready: TableStudy) -> TableStudy:
+    """The same study with a square, ranges and products; prior use, nearly always 0 or 1, has one range too many."""
+    written = ready.plan.model_dump(mode="json", by_alias=True)
+    age, prior, area = written["covariates"]
+    shapes = [age | {"square": True, "bins": [40, 65]}, prior | {"square": True, "bins": [1, 9.5]}, area]
+    pairs = [["age", "prior"], ["area", "age"]]
+    return replace(ready, plan=Plan.model_validate(written | {"covariates": shapes, "interactions": pairs}))
+
+
+def test_squares_ranges_and_products_are_the_same_however_the_people_are_split():
+    pooled, parted = (bent(study(FRAME, nodes)) for nodes in (1, 5))
+    expected = run_study(pooled.plan, pooled.tables)
+    assert len(expected.balance) == 13
+    assert expected.outcomes[0].estimate != pytest.approx(POOLED.outcomes[0].estimate, rel=1e-4)
+    assert_same(run_study(parted.plan, parted.tables), expected)
 
 
 @settings(max_examples=8)

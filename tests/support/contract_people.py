@@ -18,10 +18,11 @@ from cohortium_protocols.statistics import RoundSpec, VectorSpec
 PLAN = Plan.model_validate({
     "cohortium": 1, "study": "contract", "title": "Contract", "question": "Does it hold?", "data": "table",
     "covariates": [
-        {"name": "age", "low": 18, "high": 110},
-        {"name": "use", "low": 0, "high": 10, "centre": 0.4, "scale": 0.8, "transform": "log"},
+        {"name": "age", "low": 18, "high": 110, "square": True, "bins": [40, 65]},
+        {"name": "use", "low": 0, "high": 10, "centre": 0.4, "scale": 0.8, "transform": "log", "square": True},
         {"name": "area", "levels": ["north", "south", "elsewhere"]},
     ],
+    "interactions": [["age", "use"], ["area", "age"]],
     "outcomes": [
         {"name": "visits", "clip": 8, "kind": "count"}, {"name": "any", "clip": 1, "kind": "binary"},
         {"name": "days", "clip": 30, "kind": "days"}, {"name": "part", "clip": 1, "kind": "share"},
