@@ -31,6 +31,7 @@ class Operations:
             "status": self._status,
             "close": self._close,
             "report": self._report,
+            "merge": self._merge,
         }
 
     def operate(self, verb: str, study: str, body: bytes) -> bytes:
@@ -69,6 +70,10 @@ class Operations:
                 f"There is no report of the kind '{kind}'.", do=f"use one of {', '.join(REPORT_KINDS)}"
             )
         return self._service.report(study, kind)
+
+    def _merge(self, study: str, body: bytes) -> bytes:
+        """Answers with the result merged with those of the late studies, whose names are in the body, one a line."""
+        return self._service.merged(study, _text(body).splitlines()).model_dump_json().encode()
 
     def _shown(self, study: str) -> dict[str, Any]:
         return self._service.status(study).to_json() | {"trouble": self._service.trouble(study)}

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from cohortium_coordinator.combine.analysis import Analysis
 from cohortium_coordinator.combine.sums import Answers
 from cohortium_coordinator.config import StudySettings
+from cohortium_coordinator.merged import MergedResult
 from cohortium_coordinator.report import write_report
-from cohortium_coordinator.result import NodeState, NodeStatus, StudyResult
+from cohortium_coordinator.result import StudyResult
 from cohortium_coordinator.store import Message, SqliteStore
+from cohortium_coordinator.study.late import Finished, check_asked, merge
 from cohortium_coordinator.study.outbox import Outbox
 from cohortium_coordinator.study.records import (
     FIRST_ATTEMPT,
@@ -54,11 +56,11 @@ from cohortium_coordinator.study.state import (
     counted,
     next_action,
 )
-from cohortium_coordinator.study.status import StudyStatus, node_progress, study_status
+from cohortium_coordinator.study.status import StudyStatus, node_statuses, study_status
 from cohortium_coordinator.study.witness import Witness
 from cohortium_protocols.canonical import pack_integers
 from cohortium_protocols.channel import Post
-from cohortium_protocols.errors import BudgetRefusal, InputError, SecureSumFailed, TrustError
+from cohortium_protocols.errors import InputError, SecureSumFailed, TrustError
 from cohortium_protocols.messages import Close, PlanMessage, RoundRequest, read
 from cohortium_protocols.plan_check import load_plan
 from cohortium_protocols.secure_sum import Total
@@ -104,7 +106,8 @@ class StudyService:
         Raises:
             PlanError: the plan is not valid.
             TrustError: a signed plan is not signed by this operator, was altered, or has expired.
-            InputError: a node is not enrolled here, or the name belongs to another study.
+            InputError: a node is not enrolled, the name is another study's, or a late plan completes none that ended.
+            RefusedError: what late nodes would answer could not be merged.
         """
         at = now or datetime.now(UTC)
         with self._turn:
@@ -183,13 +186,26 @@ class StudyService:
         with self._turn:
             records, opened = self._records(study), self._opened(study)
             if records.ending is None or records.ending.outcome != "finished":
-                raise InputError(f"The study '{study}' has no result.", why=self.status(study).reason)
-            nodes = self._node_statuses(opened, records)
+                stands = self.status(study)
+                do = f"see where it stands with `cohortium study status {study}`"
+                raise InputError(f"The study '{study}' has no result.", why=stands.reason or stands.phase_text, do=do)
+            nodes = node_statuses(opened.terms, records)
             created = records.ending.at.isoformat()
             return Analysis(opened.plan).result(
                 self._answers(study, records.ending.nodes), created=created, nodes=nodes,
                 bounds_from_data=bounds_from_data, truth=truth,
             )  # fmt: skip
+
+    def merged(self, study: str, late: Sequence[str]) -> MergedResult:
+        """Returns a study's result merged with those of late studies that complete it; always the same.
+
+        Raises:
+            InputError: a study is not there, is named twice, or has no result.
+            PlanError: a late study does not complete the first one, or asks something else.
+            RefusedError: a result was not published, or a node is in two of them.
+        """
+        with self._turn:
+            return merge(self._finished(study), [self._finished(each) for each in late])
 
     def report(self, study: str, suffix: str) -> bytes:
         """Returns the report as a file of the kind html, json or csv.
@@ -227,6 +243,8 @@ class StudyService:
                 why="answers are checked against the nodes' pinned keys",
                 do="enrol them with `cohortium enrol`, start `cohortium serve` again, or correct the roster",
             )
+        if opened.plan.completes is not None:
+            check_asked(self._finished(opened.plan.completes.study), opened.plan)
 
     # Taking in
 
@@ -285,8 +303,7 @@ class StudyService:
         self._troubles.pop(study, None)
         try:
             self._advance(study, clock)
-        except Exception as error:
-            # Of whatever kind: the other studies come first; advance() raises it when they had their turn.
+        except Exception as error:  # of whatever kind: other studies come first; advance() raises it after their turn
             self._troubles[study] = str(error) or type(error).__name__
             return error
         return None
@@ -360,14 +377,9 @@ class StudyService:
             return self._sums.answers(opened, records)
         return gathered(self._store.answers(study), opened, counted(opened.terms, records, nodes))
 
-    def _node_statuses(self, opened: OpenStudy, records: Records) -> tuple[NodeStatus, ...]:
-        progress = (node_progress(opened.terms, records, node) for node in opened.terms.roster)
-        return tuple(
-            NodeStatus(
-                name=node.name, status=_shown(node.state, node.code), rounds_answered=node.rounds_answered
-            )
-            for node in progress
-        )
+    def _finished(self, study: str) -> Finished:
+        result = self.result(study)
+        return Finished(self._opened(study).plan, result)
 
     def _writer(self, study: str) -> Writer:
         return Writer(self._settings.name, study, self._key)
@@ -386,9 +398,3 @@ class StudyService:
             message = read(Envelope.from_bytes(self._store.first(study, "plan")), PlanMessage)
             self._open[study] = OpenStudy(message, self._settings)
         return self._open[study]
-
-
-def _shown(state: str, code: str) -> NodeState:
-    if state == "refused":
-        return "over budget" if code == BudgetRefusal.code else "refused"
-    return "answered" if state == "answered" else "offline"

@@ -190,7 +190,8 @@ def show(path: Path, study: str, as_json: bool) -> None:
     """Show what STUDY asks and, in exact numbers, what would leave this node."""
     config = read_config(path)
     with _desk(path) as desk:
-        view = views.shown(desk.find(study), config.name, workplace.pinned_policy(config))
+        found = desk.find(study)
+        view = views.shown(found, config.name, workplace.pinned_policy(config), desk.get(views.completed(found)))
     _out(as_json, view, views.plan_text(view))
 
 

@@ -312,17 +312,21 @@ class NodeService:
         return plan
 
     def _close(self, envelope: Envelope, now: datetime) -> list[bytes]:
-        content = read_body(envelope, Close)
+        content, head = read_body(envelope, Close), ""
+        if self._node.desk.get(envelope.study) is None:  # withdrawn before this node fetched it, or refused
+            return [self._receipt(envelope, content, head)]
         study = self._owned(envelope, content.plan_digest)
-        head = ""
         if study.study in self._node.ledger.accounts.studies:
             head = self._node.ledger.close_study(study.study)
         self._data.forget(study.study)
         self._plans.pop(study.study, None)
         if study.state != "closed":
             self._settled(study, "closed", f"Closed by the operator: {content.reason}")
+        return [self._receipt(envelope, content, head)]
+
+    def _receipt(self, envelope: Envelope, content: Close, head: str) -> bytes:
         receipt = Receipt(plan_digest=content.plan_digest, ledger_head=head)
-        return [self._signed("receipt", envelope.study, envelope.sender, receipt)]
+        return self._signed("receipt", envelope.study, envelope.sender, receipt)
 
     def _owned(self, envelope: Envelope, plan_digest: str) -> Study:
         """Returns the study that a message is about, when it is from its operator and for its plan."""

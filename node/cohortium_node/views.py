@@ -16,7 +16,9 @@ from cohortium_node.approvals import Study
 from cohortium_node.intake import read_body
 from cohortium_node.ledger import Entry
 from cohortium_node.policy import Policy, evaluate
+from cohortium_protocols.features import features
 from cohortium_protocols.guarantee import guarantee
+from cohortium_protocols.late import differences
 from cohortium_protocols.messages import PlanMessage
 from cohortium_protocols.plan import Plan
 from cohortium_protocols.privacy.distributed import epsilon_if_all_others_collude, node_sigma
@@ -43,8 +45,21 @@ def listed(study: Study) -> dict[str, Any]:
     }
 
 
-def shown(study: Study, node: str, policy: Policy) -> dict[str, Any]:
-    """Returns all that a custodian needs to decide on a plan: in exact numbers, what would leave."""
+def completed(study: Study) -> str:
+    """Returns the name of the earlier study that a plan completes; empty when it stands by itself."""
+    completes = _message(study).plan.completes
+    return completes.study if completes else ""
+
+
+def shown(study: Study, node: str, policy: Policy, earlier: Study | None = None) -> dict[str, Any]:
+    """Returns all that a custodian needs to decide on a plan: in exact numbers, what would leave.
+
+    Args:
+        study: the plan.
+        node: this node's name.
+        policy: what the custodian allows.
+        earlier: the plan here of the study that this one completes, if there is one.
+    """
     message = _message(study)
     plan, declared = message.plan, schedule(message.plan)
     key = policy.operators.get(study.operator)
@@ -57,11 +72,13 @@ def shown(study: Study, node: str, policy: Policy) -> dict[str, Any]:
         "aggregation": plan.privacy.aggregation,
         "secure": _secure(plan, declared) if plan.privacy.aggregation == "secure" else None,
         "roster": list(plan.nodes.roster),
+        "completes": _completes(plan, earlier),
         "not_pinned": policy.unpinned(plan.nodes.roster, node),
         "outcomes": [
             {"name": each.name, "title": each.title, "counted_up_to": each.clip} for each in plan.outcomes
         ],
         "covariates": [each.name for each in plan.covariates],
+        "derived": [feature.name for feature in features(plan) if feature.derived],
         "price": {
             "mu2": declared.mu2,
             **_figures(plan, declared),
@@ -178,6 +195,8 @@ def plan_text(view: dict[str, Any]) -> Iterator[str]:
     yield from (f"             {line.strip()}" for line in view["note"].splitlines())
     yield f"  from       {view['operator']} (key {view['operator_fingerprint']})"
     yield f"  nodes      {', '.join(view['roster'])}"
+    if view["completes"]:
+        yield from _completes_text(view["completes"])
     if view["not_pinned"]:
         yield f"             not pinned in your policy: {', '.join(view['not_pinned'])}"
         if view["secure"]:
@@ -196,7 +215,7 @@ def plan_text(view: dict[str, Any]) -> Iterator[str]:
     if view["max_nodes_per_person"] > 1:
         yield f"             over all nodes, for a person whom up to {view['max_nodes_per_person']} of them know"
     yield f"  outcomes   {', '.join(_outcome(each) for each in view['outcomes'])}"
-    yield f"  alike in   {', '.join(view['covariates'])}"
+    yield f"  alike in   {', '.join([*view['covariates'], *view['derived']])}"
     yield ""
     numbers, rounds = view["numbers"], len(view["rounds"])
     yield f"What would leave this node: {numbers} sums over people in {rounds} rounds; no rows."
@@ -210,6 +229,19 @@ def plan_text(view: dict[str, Any]) -> Iterator[str]:
         yield ""
         yield f"  {spec['round']:<{width + 2}}{_HEAD}{'   own noise' if secure else ''}"
         yield from (f"    {_vector_line(vector, width, secure=secure)}" for vector in spec["vectors"])
+
+
+def _completes_text(completes: dict[str, Any]) -> Iterator[str]:
+    yield f"  completes  {completes['study']} (plan {completes['plan_digest']})"
+    yield "             asked of those who were too late for it: a price of its own, and an estimate of its own"
+    if completes["here"] is None:
+        yield "             that study's plan never came here, so this node cannot compare the two"
+    elif not completes["is_the_plan_here"]:
+        yield f"             not the plan that came here under that name ({completes['here']}): ask the operator why"
+    elif fields := ", ".join(completes["asks_otherwise"]):
+        yield f"             it differs from that plan in {fields}: ask the operator why"
+    else:
+        yield f"             it asks the same as that plan, which is here too ({completes['here']})"
 
 
 def _secure_text(secure: dict[str, Any], nodes: int) -> Iterator[str]:
@@ -279,6 +311,20 @@ def _priced(price: Mapping[str, Any]) -> dict[str, Any]:
 
 def _message(study: Study) -> PlanMessage:
     return read_body(Envelope.from_bytes(study.envelope), PlanMessage)
+
+
+def _completes(plan: Plan, earlier: Study | None) -> dict[str, Any] | None:
+    """Returns which study a late plan completes, and how it compares with that study's plan here."""
+    if plan.completes is None:
+        return None
+    same = None if earlier is None else earlier.plan_digest == plan.completes.plan
+    return {
+        "study": plan.completes.study,
+        "plan_digest": plan.completes.plan,
+        "here": earlier.state if earlier else None,
+        "is_the_plan_here": same,
+        "asks_otherwise": list(differences(_message(earlier).plan, plan)) if earlier and same else None,
+    }
 
 
 def _share(plan: Plan) -> Callable[[float], float]:

@@ -152,7 +152,7 @@ class Close(Message):
 
 
 class Receipt(Message):
-    """The node has closed the study; ``ledger_head`` commits it to its privacy ledger."""
+    """The node has closed the study; ``ledger_head`` commits it to its privacy ledger, empty if it never opened it."""
 
     plan_digest: str
     ledger_head: str

@@ -28,9 +28,11 @@ from cohortium_protocols.canonical import canonical_bytes, digest
 from cohortium_protocols.covariates import COVARIATES, Covariate, quarters, resolved_covariate
 from cohortium_protocols.errors import PlanError
 from cohortium_protocols.outcomes import OUTCOMES, Outcome, resolved_outcome
-from cohortium_protocols.plan_analysis import Analysis, Sensitivity, Subgroup, category_faults, is_plain
+from cohortium_protocols.plan_analysis import Analysis, Sensitivity, Subgroup, category_faults
 from cohortium_protocols.plan_fault import broken, broken_at
+from cohortium_protocols.plan_features import features_fault, interaction_faults
 from cohortium_protocols.plan_parts import (
+    Completes,
     Intake,
     Nodes,
     Population,
@@ -39,12 +41,13 @@ from cohortium_protocols.plan_parts import (
     mark_repeats,
     refuse_repeat,
 )
-from cohortium_protocols.plan_types import Days, Frozen, Slug, Text, Whole
+from cohortium_protocols.plan_types import Days, Frozen, Name, Slug, Text, Whole
 from cohortium_protocols.ratios import RATIOS, Ratio, resolved_ratio
 from cohortium_protocols.secure_rules import SMALLEST, Rules
 
 __all__ = [
     "Analysis",
+    "Completes",
     "Covariate",
     "Intake",
     "Nodes",
@@ -154,6 +157,12 @@ class Plan(Frozen):
     covariates: tuple[PlannedCovariate, ...] = Field(
         description="What people must be alike in, measured before the index date.", examples=[["age", "sex"]]
     )
+    interactions: tuple[tuple[Name, Name], ...] = Field(
+        default=(),
+        description="Pairs of covariates that are also multiplied, where what one says depends on the other. Of a "
+        "category, each level but the first takes part.",
+        examples=[[["age", "sex"]]],
+    )
     outcomes: tuple[PlannedOutcome, ...] = Field(
         description="What is compared.", examples=[["ae_attendances"]]
     )
@@ -164,6 +173,9 @@ class Plan(Frozen):
     analysis: Analysis = Field(default=Analysis(), description="How people are compared.")
     privacy: Privacy = Field(description="The privacy budget and how answers are added up.")
     nodes: Nodes = Field(description="The data holders asked.")
+    completes: Completes | None = Field(
+        default=None, description="The earlier study that these data holders were too late for."
+    )
     publish: Publish = Field(default=Publish(), description="What a headline result needs.")
     submitted: Whole | None = Field(
         default=None, ge=1, le=100_000_000,
@@ -205,6 +217,27 @@ class Plan(Frozen):
             raise broken(f"`{info.field_name}` is empty.", why, "List at least one.")
         return entries
 
+    @field_validator("covariates")
+    @classmethod
+    def _make_features(cls, covariates: tuple[Covariate, ...]) -> tuple[Covariate, ...]:
+        if fault := features_fault(covariates, ()):
+            raise fault
+        return covariates
+
+    @field_validator("interactions")
+    @classmethod
+    def _combine_covariates(
+        cls, interactions: tuple[tuple[str, str], ...], info: ValidationInfo
+    ) -> tuple[tuple[str, str], ...]:
+        covariates = info.data.get("covariates")
+        if covariates is None:
+            return interactions
+        if found := interaction_faults(interactions, {each.name: each for each in covariates}):
+            raise broken_at(found)
+        if fault := features_fault(covariates, interactions):
+            raise fault
+        return interactions
+
     @field_validator("outcomes")
     @classmethod
     def _has_a_headline(cls, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
@@ -226,10 +259,6 @@ class Plan(Frozen):
         found = category_faults(analysis, {each.name: each for each in covariates if each.kind == "category"})
         if found:
             raise broken_at(found)
-        if info.data.get("ratios") and not is_plain(analysis):
-            why = "Ratios are estimated with weighted comparators of all data holders."
-            do = "Write `method: doubly_robust`, `comparison: national` and no `exact`, or remove `ratios`."
-            raise broken("This headline analysis cannot estimate the plan's `ratios`.", why, do)
         return analysis
 
     @field_validator("nodes")
@@ -240,6 +269,14 @@ class Plan(Frozen):
         if found:
             raise broken_at(found)
         return nodes
+
+    @field_validator("completes")
+    @classmethod
+    def _completes_another(cls, completes: Completes | None, info: ValidationInfo) -> Completes | None:
+        if completes is not None and completes.study == info.data.get("study"):
+            why = "A late group is a study of its own, with a price of its own."
+            raise broken("`completes` names this study itself.", why, "Give this plan another name under `study`.")
+        return completes
 
     @field_validator("submitted")
     @classmethod

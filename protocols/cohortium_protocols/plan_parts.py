@@ -1,7 +1,8 @@
-"""The parts of a plan: intake, population, privacy, nodes, publishing. `plan` joins them."""
+"""The parts of a plan: intake, population, privacy, nodes, what it completes, publishing. `plan` joins them."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -154,6 +155,21 @@ class Nodes(Frozen):
     )
 
     _once = field_validator("roster", mode="before")(mark_repeats)
+
+
+class Completes(Frozen):
+    """An earlier study, to whose result that of this late group is to be merged."""
+
+    study: Slug = Field(description="Name of the earlier study.", examples=["befriending-2024"])
+    plan: str = Field(description="Digest of its plan, as `plan late` writes it: 64 hexadecimal digits.")
+
+    @field_validator("plan")
+    @classmethod
+    def _is_a_digest(cls, plan: str) -> str:
+        if not re.fullmatch(r"[0-9a-f]{64}", plan):
+            why = "The digest says which plan it is, word for word."
+            raise broken("`completes.plan` is not the digest of a plan.", why, "Write it with `cohortium plan late`.")
+        return plan
 
 
 class Publish(Frozen):

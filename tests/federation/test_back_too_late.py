@@ -14,6 +14,7 @@ from away_group import TIME_TO_ANSWER, TIME_TO_DECIDE, AwayGroup, away_group
 from node_group import secure_plan
 from node_parts import PLAN
 
+from cohortium_coordinator.study.state import outstanding
 from cohortium_coordinator.study.status import StudyStatus
 from cohortium_node.accounts import prices, whole
 from cohortium_protocols.errors import StorageError
@@ -124,9 +125,22 @@ def test_back_after_the_rounds_began_without_its_decision_it_does_not_open_the_s
     group.until(lambda status: status.round == 1)
     assert group.waiting_for(LOST) == []
     group.start(LOST)
-    group.closed_by(survivors(group))
-    group.turn()
+    status = group.closed_by(group.plan.nodes.roster)
+    assert (status.faults, {node.name: node.state for node in status.nodes}[LOST]) == ((), "offline")
     assert group.account(LOST) is None
+
+
+@lost_when_asked_to("mask")
+def test_a_node_that_never_saw_the_plan_says_that_the_study_is_closed_here_too(group: AwayGroup, step: str) -> None:
+    group.lose(LOST)
+    group.service.close(group.plan.study, "The provider withdrew.", group.now)
+    group.closed_by(survivors(group))
+    assert group.waiting_for(LOST) == ["close"]
+    assert come_back(group).faults == ()
+    assert group.account(LOST) is None
+    records = group.store.records(group.plan.study)
+    assert records is not None
+    assert outstanding(records) == ()  # nothing is left that the lab would send, or look for, again
 
 
 class Killed(StorageError):

@@ -5,13 +5,13 @@ Daemons, their files and the coordinator are the real ones. The relay is in memo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from node_group import KEYS, open_member, policy_of
-from node_parts import LAB
+from node_group import KEYS, TABLES, open_member, policy_of
+from node_parts import LAB, POLICY
 
 from cohortium_coordinator.config import StudySettings
 from cohortium_coordinator.service import StudyService
@@ -20,6 +20,8 @@ from cohortium_coordinator.study.rounds import plan_text
 from cohortium_coordinator.study.status import StudyStatus
 from cohortium_node.accounts import StudyAccount
 from cohortium_node.daemon import Daemon
+from cohortium_node.data.table import AnalysisTable
+from cohortium_node.policy import Policy
 from cohortium_node.service import Node, NodeService
 from cohortium_protocols.plan import Plan
 from cohortium_protocols.signing import Envelope
@@ -30,21 +32,34 @@ _ENOUGH_TURNS = 200
 
 
 class AwayGroup:
-    """The nodes of a plan, each at work or away, and the lab to which the plan was submitted."""
+    """The nodes of a plan, each at work or away, and the lab to which the plan was submitted.
 
-    def __init__(self, folder: Path, plan: Plan, store: SqliteStore) -> None:
+    Attributes:
+        plan: the plan whose study is looked at: the last one submitted.
+    """
+
+    def __init__(
+        self, folder: Path, plan: Plan, store: SqliteStore, tables: Mapping[str, AnalysisTable], policy: Policy
+    ) -> None:
         self.plan, self.store, self.relay = plan, store, MemoryRelay()
         self.now = datetime.now(UTC)
         self._folder = folder
+        self._tables = tables
+        self._policies = {name: policy_of(name, plan, policy=policy) for name in plan.nodes.roster}
         self._nodes: dict[str, Node] = {}
         self._daemons: dict[str, Daemon] = {}
         self._open: dict[str, ExitStack] = {}
         self.start_lab()
+        self.submit(plan)
+
+    def submit(self, plan: Plan) -> None:
+        """Submits a plan for some of the nodes."""
+        self.plan = plan
         self.service.submit(plan_text(plan), self.now)
 
     def start_lab(self) -> None:
         """Starts the lab, or starts it again from what it stored."""
-        keys = {name: KEYS[name].public for name in self.plan.nodes.roster}
+        keys = {name: KEYS[name].public for name in self._policies}
         settings = StudySettings("lab", self._folder / "lab", keys, TIME_TO_DECIDE, TIME_TO_ANSWER)
         self.service = StudyService(settings, self.store, self.relay, LAB)
 
@@ -52,7 +67,7 @@ class AwayGroup:
         """Starts daemons, or starts them again from their files."""
         for name in names:
             self._open[name] = ExitStack()
-            member = open_member(self._folder, name, policy_of(name, self.plan))
+            member = open_member(self._folder, name, self._policies[name], self._tables)
             node = self._nodes[name] = self._open[name].enter_context(member)
             self._daemons[name] = Daemon(NodeService(node), node.desk, self.relay.channel(name), poll=0.0)
 
@@ -93,7 +108,7 @@ class AwayGroup:
 
     def waiting_for(self, name: str) -> list[str]:
         """The kinds of the messages about the study that a node will find when it is back."""
-        with open_member(self._folder, name, policy_of(name, self.plan)) as node:
+        with open_member(self._folder, name, self._policies[name]) as node:
             position = node.desk.position
         found = [Envelope.from_bytes(data) for _, data in self.relay.fetch(name, position)]
         return [each.kind for each in found if each.kind != "anchor"]
@@ -103,14 +118,16 @@ class AwayGroup:
         return self._nodes[name].ledger.accounts.studies.get(self.plan.study)
 
     def reserved(self, name: str) -> list[str]:
-        """The rounds that a node at work has charged."""
-        entries = self._nodes[name].ledger.entries()
-        return [entry.body["round"] for entry in entries if entry.body["kind"] == "reserved"]
+        """The rounds of the study that a node at work has charged, as often as it has."""
+        charges = [entry.body for entry in self._nodes[name].ledger.entries() if entry.body["kind"] == "reserved"]
+        return [each["round"] for each in charges if each["study"] == self.plan.study]
 
 
 @contextmanager
-def away_group(folder: Path, plan: Plan) -> Iterator[AwayGroup]:
+def away_group(
+    folder: Path, plan: Plan, tables: Mapping[str, AnalysisTable] = TABLES, policy: Policy = POLICY
+) -> Iterator[AwayGroup]:
     """A group, all of whose daemons are at work; everything is closed in the end."""
-    with closing(SqliteStore(":memory:")) as store, closing(AwayGroup(folder, plan, store)) as group:
+    with closing(SqliteStore(":memory:")) as store, closing(AwayGroup(folder, plan, store, tables, policy)) as group:
         group.start(*plan.nodes.roster)
         yield group

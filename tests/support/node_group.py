@@ -62,11 +62,13 @@ def policy_of(name: str, plan: Plan, unpinned: tuple[str, ...] = (), policy: Pol
 
 
 @contextmanager
-def open_member(folder: Path, name: str, policy: Policy, **changes: Any) -> Iterator[Node]:
+def open_member(
+    folder: Path, name: str, policy: Policy, tables: Mapping[str, AnalysisTable] = TABLES, **changes: Any
+) -> Iterator[Node]:
     """One node of the group, with its files in a folder of its own."""
     (folder / name).mkdir(exist_ok=True)
     facts = {"name": name, "key": KEYS[name], **changes}
-    with open_node(folder / name, People(TABLES[name]), policy, **facts) as node:
+    with open_node(folder / name, People(tables[name]), policy, **facts) as node:
         yield node
 
 

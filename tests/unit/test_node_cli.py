@@ -16,6 +16,7 @@ from small_site import canonical_plan, command, make_site, write_cohort
 from cohortium_node import workplace
 from cohortium_node.config import read_config
 from cohortium_node.service import NodeService
+from cohortium_protocols.plan import Completes, Plan, plan_digest
 from cohortium_protocols.schedules import schedule
 from cohortium_protocols.signing import SigningKey
 
@@ -151,6 +152,46 @@ def test_show_names_every_vector_that_would_leave_with_its_noise_and_price(site:
     assert "price      epsilon 1 at delta 1e-06" in out
     assert f"What would leave this node: {view['numbers']} sums over people in {len(view['rounds'])} rounds" in out
     assert all(vector.name in out for _, vector in declared)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "sentence", "facts"),
+    [
+        (None, "that study's plan never came here", (None, None, None)),
+        (PLAN, "it asks the same as that plan, which is here too (waiting)", ("waiting", True, [])),
+        (PLAN.model_copy(update={"title": "Another"}), "not the plan that came here under that name (waiting)",
+         ("waiting", False, None)),
+    ],
+)  # fmt: skip
+def test_show_says_which_study_a_late_plan_completes(
+    site: Path, capsys: Capture, earlier: Plan | None, sentence: str, facts: tuple[Any, ...]
+) -> None:
+    completes = Completes(study=PLAN.study, plan=plan_digest(PLAN))
+    late = PLAN.model_copy(update={"study": "befriending-late", "completes": completes})
+    handled(site, *(plan_message(each) for each in (earlier, late) if each))
+    out = said(capsys, "-c", site, "show", late.study)[1]
+    assert f"completes  befriending (plan {plan_digest(PLAN)})" in out
+    assert sentence in out
+    found = printed_json(capsys, "-c", site, "show", late.study)["completes"]
+    assert (found["here"], found["is_the_plan_here"], found["asks_otherwise"]) == facts
+    if earlier:
+        assert printed_json(capsys, "-c", site, "show", PLAN.study)["completes"] is None
+
+
+def test_show_names_what_a_late_plan_asks_otherwise(site: Path, capsys: Capture) -> None:
+    completes = Completes(study=PLAN.study, plan=plan_digest(PLAN))
+    late = PLAN.model_copy(update={"study": "befriending-late", "completes": completes, "washout": 30})
+    handled(site, plan_message(PLAN), plan_message(late))
+    assert "differs from that plan in washout: ask the operator" in said(capsys, "-c", site, "show", late.study)[1]
+
+
+def test_show_names_squares_ranges_and_products_beside_the_covariates(site: Path, capsys: Capture) -> None:
+    written = PLAN.model_dump(mode="json", by_alias=True)
+    written["covariates"] = [{"name": "age", "square": True, "bins": [65]}, "sex", *written["covariates"][2:]]
+    handled(site, plan_message(Plan.model_validate(written | {"interactions": [["age", "sex"]]})))
+    asked = ["age squared", "age 65 or more", "age x sex=male"]
+    assert printed_json(capsys, "-c", site, "show", "befriending")["derived"] == asked
+    assert f", {', '.join(asked)}\n" in said(capsys, "-c", site, "show", "befriending")[1]
 
 
 def test_verify_names_the_broken_link_of_a_copy(site: Path, tmp_path: Path, capsys: Capture) -> None:

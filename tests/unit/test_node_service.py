@@ -17,6 +17,7 @@ from node_parts import (
     POLICY,
     STRANGER,
     People,
+    caps,
     close_message,
     content,
     make_plan,
@@ -339,6 +340,19 @@ def test_a_study_that_was_never_opened_can_be_closed(tmp_path: Path) -> None:
         assert answer(service, close_message(PLAN))["ledger_head"] == ""
         assert node.desk.find("weights").state == "closed"
         assert service.decisions(NOW) == []
+
+
+def test_the_end_of_a_study_that_never_came_here_is_receipted_and_opens_nothing(tmp_path: Path) -> None:
+    with open_node(tmp_path) as node:
+        service = NodeService(node)
+        assert answer(service, close_message(PLAN)) == {"plan_digest": plan_digest(PLAN), "ledger_head": ""}
+        assert (node.desk.studies(), node.ledger.accounts.studies) == ([], {})
+
+
+def test_the_end_of_a_study_that_the_policy_refused_is_receipted_too(tmp_path: Path) -> None:
+    with open_service(tmp_path, policy=replace(POLICY, caps=caps(0.1, 0.1))) as service:
+        assert answer(service, plan_message(PLAN))["decision"] == "refused"
+        assert answer(service, close_message(PLAN))["ledger_head"] == ""
 
 
 def test_after_the_end_no_further_round_is_released(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def also_within(result: StudyResult) -> bool:
 
 def plot(result: StudyResult, outcome: OutcomeEstimate, further: tuple[FurtherEstimate, ...]) -> strips.Strips:
     """The forest plot of one outcome, the headline first."""
-    head = strips.Line(_headline(result, further[0].role), _whole(outcome), leading=True)
+    head = strips.Line(_headline(result, further[0].role), strips.whole(outcome), leading=True)
     return strips.strips(outcome, [head, *(strips.Line(_name(each), _span(each)) for each in further)])
 
 
@@ -61,7 +61,7 @@ def table(
     subgroups = further[0].role == "subgroup"
     head = _headline(result, further[0].role)
     caption = "the effect in groups of people" if subgroups else "the same question answered in other ways"
-    figures = (disclosure.count(outcome.n_treated), strips.interval(outcome, _whole(outcome)), _noise(outcome))
+    figures = (disclosure.count(outcome.n_treated), strips.interval(outcome, strips.whole(outcome)), _noise(outcome))
     return Table(
         f"{'groups' if subgroups else 'beside'}-{number}",
         f"{outcome.title}: {caption}, {scale_of(outcome).amount} (95% intervals)",
@@ -83,10 +83,6 @@ def _name(further: FurtherEstimate) -> str:
 
 def _span(further: FurtherEstimate) -> PooledEffect | str:
     return strips.shown(further.effect, further.n_treated)
-
-
-def _whole(outcome: OutcomeEstimate) -> PooledEffect:
-    return PooledEffect(estimate=outcome.estimate, se=outcome.se, low=outcome.low, high=outcome.high)
 
 
 def _cells(name: str, figures: tuple[str, ...]) -> tuple[Cell, ...]:

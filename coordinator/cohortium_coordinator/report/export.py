@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -36,6 +36,7 @@ STUDY_MEASURES = (
     "estimand",
     "published",
     "not_published_because",
+    "helped_needed",
 )
 OUTCOME_MEASURES = (
     "p_value",
@@ -99,10 +100,15 @@ def read_result(path: Path) -> StudyResult:
 
 def to_csv(result: StudyResult) -> str:
     """One figure a row, amounts per person. Counts and means follow the disclosure rules of the page."""
+    return csv_text(_rows(result))
+
+
+def csv_text(rows: Iterable[Row]) -> str:
+    """Rows under the names of their columns; no cell is one that a spreadsheet takes for a formula."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_cell(figure) for figure in row] for row in _rows(result))
+    writer.writerows([_cell(figure) for figure in row] for row in rows)
     return stream.getvalue()
 
 
@@ -125,8 +131,9 @@ def _rows(result: StudyResult) -> Iterator[Row]:
     yield from _further(result, section.replace("outcomes", "further analyses"))
     for ratio in result.ratios:
         yield from _ratio(section.replace("outcomes", "ratios"), ratio, _means_shown(result))
+    ratios = {ratio.name: f"{ratio.unit}, per {ratio.per:g}" for ratio in result.ratios}
     for name, true in (result.truth or {}).items():
-        yield ("truth of the simulation", name, "effect", true, None, None, "per person")
+        yield ("truth of the simulation", name, "effect", true, None, None, ratios.get(name, "per person"))
     units = {outcome.name: f"{outcome.unit} per person" for outcome in result.outcomes}
     for block in result.heterogeneity or ():
         yield from _heterogeneity(f"data holders{section.removeprefix('outcomes')}", block, units[block.outcome])
@@ -173,7 +180,8 @@ def _further(result: StudyResult, section: str) -> Iterator[Row]:
         if isinstance(found, str):
             yield (section, name, "effect", disclosure.SUPPRESSED if each.effect else found, None, None, unit)
             continue
-        yield from _effect(section, name, "effect", found, unit)
+        yield from effect_rows(section, name, "effect", found, unit)
+        yield (section, name, "rate_ratio", *_interval(each.rate_ratio), "")
         yield (section, name, "noise_share", each.noise_share, None, None, "")
         for group in each.alone:
             yield (section, name, "nobody comparable", group, None, None, "")
@@ -208,7 +216,7 @@ def _heterogeneity(section: str, block: Heterogeneity, unit: str) -> Iterator[Ro
 
 def _combined(section: str, name: str, found: NodesCombined, unit: str) -> Iterator[Row]:
     for measure in ("fixed", "random", "dersimonian_laird"):
-        yield from _effect(section, name, measure, getattr(found, measure), unit)
+        yield from effect_rows(section, name, measure, getattr(found, measure), unit)
     if found.prediction:
         yield (section, name, "prediction", None, found.prediction.low, found.prediction.high, unit)
     for measure in ("tau2", "tau2_dersimonian_laird"):
@@ -224,13 +232,14 @@ def _node(section: str, name: str, node: NodeEstimate, unit: str) -> Iterator[Ro
     elif not disclosure.mean_may_be_shown(node.n_treated):
         yield (section, name, "effect", disclosure.SUPPRESSED, None, None, unit)
     else:
-        yield from _effect(section, name, "effect", node.effect, unit)
+        yield from effect_rows(section, name, "effect", node.effect, unit)
         yield (section, name, "own_se", node.own_se, None, None, unit)
         if node.without:
-            yield from _effect(section, name, "without", node.without, unit)
+            yield from effect_rows(section, name, "without", node.without, unit)
 
 
-def _effect(section: str, name: str, measure: str, found: PooledEffect, unit: str) -> Iterator[Row]:
+def effect_rows(section: str, name: str, measure: str, found: PooledEffect, unit: str) -> Iterator[Row]:
+    """An effect with its interval, and its standard error."""
     yield (section, name, measure, found.estimate, found.low, found.high, unit)
     yield (section, name, f"{measure}_se", found.se, None, None, unit)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cohortium_coordinator.result import OutcomeEstimate
+from cohortium_coordinator.result import OutcomeEffect
 
 MINUS = "−"
 
@@ -31,7 +31,7 @@ class Scale:
         return f"{self.unit} {self.per}".strip()
 
 
-def scale_of(outcome: OutcomeEstimate) -> Scale:
+def scale_of(outcome: OutcomeEffect) -> Scale:
     """Events and days per 100 people, yes or no as people in 100, shares in points, the rest as is."""
     match outcome.kind:
         case "binary":

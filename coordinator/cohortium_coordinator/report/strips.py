@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cohortium_coordinator.report import disclosure, text
 from cohortium_coordinator.report.figures import Tick, hoped_side, place, round_up, symmetric_ticks
 from cohortium_coordinator.report.scale import decimals, number, scale_of
-from cohortium_coordinator.result import Limits, OutcomeEstimate, PooledEffect, StudyResult
+from cohortium_coordinator.result import Limits, OutcomeEffect, OutcomeEstimate, PooledEffect, StudyResult
 
 Span = PooledEffect | Limits
 
@@ -50,7 +50,7 @@ class Line:
     leading: bool = False
 
 
-def strips(outcome: OutcomeEstimate, lines: Iterable[Line]) -> Strips:
+def strips(outcome: OutcomeEffect, lines: Iterable[Line]) -> Strips:
     """The figure of one outcome, as wide as the widest interval."""
     listed, scale = list(lines), scale_of(outcome)
     ends = [end for line in listed if not isinstance(line.span, str) for end in (line.span.low, line.span.high)]
@@ -63,7 +63,7 @@ def strips(outcome: OutcomeEstimate, lines: Iterable[Line]) -> Strips:
     )  # fmt: skip
 
 
-def _strip(outcome: OutcomeEstimate, line: Line, limit: float) -> Strip:
+def _strip(outcome: OutcomeEffect, line: Line, limit: float) -> Strip:
     if isinstance(line.span, str):
         words = line.span.capitalize()
         return Strip(line.title, line.span, f"{words}.", text.Verdict("unclear", "?", words), None, None, None,
@@ -78,10 +78,15 @@ def _strip(outcome: OutcomeEstimate, line: Line, limit: float) -> Strip:
     )  # fmt: skip
 
 
-def _like(outcome: OutcomeEstimate, span: Span) -> OutcomeEstimate:
+def _like(outcome: OutcomeEffect, span: Span) -> OutcomeEffect:
     """The outcome with another interval, to be said in the same words."""
     change = {"low": span.low, "high": span.high, "significant": span.low > 0 or span.high < 0}
     return outcome.model_copy(update=change)
+
+
+def whole(outcome: OutcomeEffect) -> PooledEffect:
+    """The outcome's own effect, to be drawn as one line."""
+    return PooledEffect(estimate=outcome.estimate, se=outcome.se, low=outcome.low, high=outcome.high)
 
 
 def shown(effect: PooledEffect | None, people: float) -> PooledEffect | str:
@@ -91,7 +96,7 @@ def shown(effect: PooledEffect | None, people: float) -> PooledEffect | str:
     return effect if disclosure.mean_may_be_shown(people) else "suppressed"
 
 
-def interval(outcome: OutcomeEstimate, span: Span | None) -> str:
+def interval(outcome: OutcomeEffect, span: Span | None) -> str:
     """An interval as "L to U" on the outcome's shown scale; empty where there is none."""
     if span is None:
         return ""

@@ -16,7 +16,7 @@ from cohortium_coordinator.report.scale import (
     scale_of,
     significant_figures,
 )
-from cohortium_coordinator.result import Check, OutcomeEstimate, PrivacyStatement, StudyResult
+from cohortium_coordinator.result import Check, OutcomeEffect, PrivacyStatement, StudyResult
 
 SUBMITTED = "Submitted by the provider"
 NO_EFFECT_IS_NOT_SHOWN = "This does not mean that the programme has no effect."
@@ -28,8 +28,9 @@ METHODS = {
         "robust weighting)."
     ),
     "strata": (
-        "What usually happens to people like those helped was learnt from the comparison group; people of whom about "
-        "the same was expected were then compared with each other (stratification on the prognostic score)."
+        "What usually happens to people like those helped was learnt from the comparison group; comparison people of "
+        "whom about the same was expected were then weighted to look like those helped, and compared with them "
+        "(stratification on the prognostic score)."
     ),
     "matched_pairs": (
         "For each person helped, the most similar comparison people were found, and the pairs were compared (matching "
@@ -60,14 +61,14 @@ class Verdict:
     words: str
 
 
-def direction(outcome: OutcomeEstimate) -> str:
+def direction(outcome: OutcomeEffect) -> str:
     """One of "lower", "higher" and, when the interval spans zero, "unclear"."""
     if not outcome.significant:
         return "unclear"
     return "higher" if outcome.low > 0 else "lower"
 
 
-def verdict(outcome: OutcomeEstimate) -> Verdict:
+def verdict(outcome: OutcomeEffect) -> Verdict:
     """Better, worse, different or unclear, by the interval and the hoped-for direction."""
     side = direction(outcome)
     if side == "unclear":
@@ -80,14 +81,14 @@ def verdict(outcome: OutcomeEstimate) -> Verdict:
     return Verdict("worse", symbol, f"{side.capitalize()}, the opposite of what was hoped")
 
 
-def _limits(outcome: OutcomeEstimate, scale: Scale) -> tuple[str, str]:
+def _limits(outcome: OutcomeEffect, scale: Scale) -> tuple[str, str]:
     """The sizes, without sign, of the interval's lower and upper limit."""
     low, high = scale.factor * outcome.low, scale.factor * outcome.high
     places = decimals(low, high)
     return number(abs(low), places), number(abs(high), places)
 
 
-def effect(outcome: OutcomeEstimate) -> str:
+def effect(outcome: OutcomeEffect) -> str:
     """The interval in one of the two wordings, without the outcome's name and without a full stop."""
     scale = scale_of(outcome)
     low, high = _limits(outcome, scale)
@@ -104,7 +105,7 @@ def effect(outcome: OutcomeEstimate) -> str:
     return f"{' or '.join(reaches)} {scale.amount}" if reaches else "no difference seen"
 
 
-def people_needed(outcome: OutcomeEstimate) -> str:
+def people_needed(outcome: OutcomeEffect) -> str:
     """That more people would be needed and, where computable, about how many (two figures, rounded up)."""
     sentence = "More people would be needed to tell the direction"
     if outcome.people_needed is None:
@@ -113,14 +114,14 @@ def people_needed(outcome: OutcomeEstimate) -> str:
     return f"{sentence}: about {step * math.ceil(outcome.people_needed / step):,} people helped."
 
 
-def finding(outcome: OutcomeEstimate) -> str:
+def finding(outcome: OutcomeEffect) -> str:
     """The key finding for one outcome: one of the two wordings, after the outcome's title."""
     if outcome.significant:
         return f"{effect(outcome)}, and the result is statistically significant."
     return f"{effect(outcome)}. {people_needed(outcome)} {NO_EFFECT_IS_NOT_SHOWN}"
 
 
-def span(outcome: OutcomeEstimate) -> str:
+def span(outcome: OutcomeEffect) -> str:
     """The interval as a person would say it: "between 12 and 45 fewer", "from 12 fewer to 20 more"."""
     scale = scale_of(outcome)
     low, high = _limits(outcome, scale)
@@ -140,13 +141,13 @@ def _end(limit: float, size: str, unit: str, scale: Scale) -> str:
     return f"{size} {unit}{scale.less if limit < 0 else scale.more}"
 
 
-def span_with_unit(outcome: OutcomeEstimate) -> str:
+def span_with_unit(outcome: OutcomeEffect) -> str:
     """The interval and what it counts: "between 12 and 45 fewer attendances"."""
     scale = scale_of(outcome)
     return f"{span(outcome)} {scale.unit}" if scale.counted else span(outcome)
 
 
-def impact(outcome: OutcomeEstimate) -> str:
+def impact(outcome: OutcomeEffect) -> str:
     """Estimated impact: what the interval means for people like those helped."""
     who = (
         "100 people like those helped"
@@ -156,7 +157,7 @@ def impact(outcome: OutcomeEstimate) -> str:
     return f"For {who}: {span_with_unit(outcome)}."
 
 
-def over_whom(outcome: OutcomeEstimate) -> str:
+def over_whom(outcome: OutcomeEffect) -> str:
     """The unit line under a headline: "attendances for 100 people like those helped"."""
     scale = scale_of(outcome)
     if scale.counted:
@@ -295,7 +296,7 @@ def chance(delta: float) -> str:
     return f"1 in {math.floor(1 / delta + 1e-6):,}" if delta > 0 else "0"
 
 
-def cost_of_noise(outcome: OutcomeEstimate) -> str:
+def cost_of_noise(outcome: OutcomeEffect) -> str:
     """How much narrower the interval would be without the privacy noise."""
     narrower = 100 * (1 - math.sqrt(1 - outcome.noise_share))
     if narrower < 1:

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from cohortium_coordinator import result
 from cohortium_coordinator.study.records import Records
 from cohortium_coordinator.study.state import Clock, Terms, current_round, waiting_until
-from cohortium_protocols.errors import ChannelError, TooFewNodes
+from cohortium_protocols.errors import BudgetRefusal, ChannelError, TooFewNodes
 
 Phase = Literal[
     "waiting for approval", "round", "combining", "published", "not published", "failed", "closed"
@@ -122,6 +123,18 @@ def node_progress(terms: Terms, records: Records, node: str) -> NodeProgress:
     state = "refused" if refusal else _state(terms, records, node, answered)
     closed = node in records.said("receipt")
     return NodeProgress(node, state, answered, refusal, closed)
+
+
+def node_statuses(terms: Terms, records: Records) -> tuple[result.NodeStatus, ...]:
+    """Returns what became of every node, as the report says it."""
+    return tuple(_status(node_progress(terms, records, node)) for node in terms.roster)
+
+
+def _status(node: NodeProgress) -> result.NodeStatus:
+    state: result.NodeState = "answered" if node.state == "answered" else "offline"
+    if node.state == "refused":
+        state = "over budget" if node.code == BudgetRefusal.code else "refused"
+    return result.NodeStatus(name=node.name, status=state, rounds_answered=node.rounds_answered)
 
 
 def _rounds_answered(terms: Terms, records: Records, node: str) -> int:
