@@ -19,6 +19,7 @@ from cohortium_simulations.checks_cli import attack, audit
 from cohortium_simulations.coverage_cli import coverage
 from cohortium_simulations.demo import DEMO_SEED, Demo, demo_world, plan_text, run_demo
 from cohortium_simulations.federation import run_study
+from cohortium_simulations.forecast_cli import forecast
 from cohortium_simulations.replicates import replicates, replicates_json, seed_range, summaries, summary_lines
 from cohortium_simulations.table import Column, Question, read_table, table_study
 from cohortium_simulations.terminal import Progress, outcome_lines
@@ -178,6 +179,7 @@ commands.add_command(audit)
 commands.add_command(attack)
 commands.add_command(coverage)
 commands.add_command(balance_rule)
+commands.add_command(forecast)
 
 
 def _world(people: int, helped: int, seed: int) -> WorldSpec:

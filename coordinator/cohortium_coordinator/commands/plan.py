@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import click
 
+from cohortium_coordinator.commands.forecast import forecast, of_submitted
+from cohortium_coordinator.commands.forecast_text import brief
 from cohortium_coordinator.commands.shared import (
     configured,
     echo_json,
@@ -16,10 +18,11 @@ from cohortium_coordinator.commands.shared import (
     write_out,
 )
 from cohortium_coordinator.config import Config
+from cohortium_coordinator.study.late_plan import Aggregation, late_plan_text
 from cohortium_coordinator.study.rounds import Writer, check_current, plan_message
 from cohortium_protocols.errors import PlanError
 from cohortium_protocols.guarantee import Guarantee, guarantee
-from cohortium_protocols.plan import plan_digest, plan_schema
+from cohortium_protocols.plan import Plan, plan_digest, plan_schema
 from cohortium_protocols.plan_check import check_plan, load_plan
 from cohortium_protocols.schedules import schedule
 from cohortium_protocols.signed_plan import signed_plan_text
@@ -29,7 +32,10 @@ from cohortium_protocols.statistics import Schedule, VectorSpec
 
 @click.group()
 def plan() -> None:
-    """Check, show and sign plans before they are submitted."""
+    """Check, forecast, show and sign plans before they are submitted."""
+
+
+plan.add_command(forecast)
 
 
 @plan.command()
@@ -50,6 +56,7 @@ def check(file: str, as_json: bool) -> None:
     rounds, vectors = len(schedule(checked).rounds), len(list(schedule(checked).vectors()))
     nodes = len(checked.nodes.roster)
     click.echo(f"{source} has no faults: {vectors} vectors in {rounds} rounds from {nodes} node{'s' * (nodes > 1)}.")
+    _say_what_to_expect(checked)
     return None
 
 
@@ -101,15 +108,44 @@ def sign(file: str, output: str, config: Config) -> None:
     messages = writer.plan(plan_message(signed, now), now)
     write_out(signed_plan_text([message.envelope for message in messages]).encode(), output)
     click.echo(f"Signed the plan of '{signed.study}' for {', '.join(signed.nodes.roster)}.", err=True)
+    _say_what_to_expect(signed)
+
+
+@plan.command()
+@click.argument("file")
+@click.option("--study", required=True, help="Name of the late study.")
+@click.option("--nodes", required=True, help="The late data holders, with commas between them.")
+@click.option("--aggregation", type=click.Choice(["local", "secure"]), help="How they add up; as in FILE by default.")
+@click.option("--deadline", type=click.DateTime(["%Y-%m-%d"]), help="Last day on which they answer; as in FILE.")
+def late(file: str, study: str, nodes: str, aggregation: Aggregation | None, deadline: datetime | None) -> None:
+    """Print the plan by which data holders that were too late for the plan in FILE (or -) are asked the same.
+
+    Fewer than three of them answer each by itself (`aggregation: local`).
+
+    \b
+    Example:
+      cohortium plan late plan.yaml --study befriending-2024-late --nodes london
+    """
+    names = [name.strip() for name in nodes.split(",")]
+    day = deadline.date() if deadline else None
+    click.echo(late_plan_text(read_text(file), study, names, aggregation, day, _source(file)), nl=False)
 
 
 def _source(file: str) -> str:
     return "standard input" if file == "-" else file
 
 
+def _say_what_to_expect(plan: Plan) -> None:
+    """Says the planner's verdict, where the plan tells how many people were submitted."""
+    found = of_submitted(plan)
+    if found is not None:
+        click.echo(f"{brief(found)} More: cohortium plan forecast.", err=True)
+
+
 def _check_for_programs(text: str, source: str) -> None:
     faults = check_plan(text, source)
-    echo_json({"valid": not faults, "faults": [asdict(fault) for fault in faults]})
+    found = None if faults else of_submitted(load_plan(text, source))
+    echo_json({"valid": not faults, "faults": [asdict(fault) for fault in faults], "forecast": found and asdict(found)})
     if faults:
         raise click.exceptions.Exit(PlanError.exit_code)
 

@@ -76,7 +76,7 @@ def write_out(data: bytes, output: str) -> None:
     try:
         Path(output).write_bytes(data)
     except OSError as error:
-        do = "choose another path with --output"
+        do = "choose another path"
         raise StorageError(
             f"The file {output} cannot be written.", why=error.strerror or "", do=do
         ) from error

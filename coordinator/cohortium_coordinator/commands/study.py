@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,7 +22,10 @@ from cohortium_coordinator.commands.shared import (
     write_out,
 )
 from cohortium_coordinator.config import Config
+from cohortium_coordinator.merged import MergedResult
 from cohortium_coordinator.operations import REPORT_KINDS
+from cohortium_coordinator.report.merged import disagreement, groups, notes, together, write_merged
+from cohortium_coordinator.report.tables import Table
 from cohortium_protocols.errors import BY_CODE, ChannelError, RefusedError
 from cohortium_protocols.plan_check import load_plan
 from cohortium_protocols.signed_plan import is_signed_plan
@@ -132,6 +137,29 @@ def report(name: str, kind: str, output: str, config: Config) -> None:
         write_out(client.operate("report", name, kind.encode()), output)
 
 
+@study.command("merge")
+@click.argument("first")
+@click.argument("late", nargs=-1, required=True)
+@click.option("--to", type=click.Path(path_type=Path), help="Folder for merged.html, merged.json and merged.csv.")
+@configured
+@with_json
+def merge_late(first: str, late: tuple[str, ...], to: Path | None, config: Config, as_json: bool) -> None:
+    """Merge the result of FIRST with those of LATE studies that complete it, each a separate estimate.
+
+    \b
+    Example:
+      cohortium study merge befriending-2024 befriending-2024-late --to merged
+    """
+    with connected(config) as client:
+        merged = MergedResult.model_validate_json(client.operate("merge", first, "\n".join(late).encode()))
+    if to is not None:
+        places = write_merged(merged, to)
+        click.echo(f"Written: {', '.join(map(str, places.values()))}.", err=True)
+    if as_json:
+        return echo_json(merged.model_dump(mode="json"))
+    return click.echo("\n\n".join(_merged_parts(merged)))
+
+
 @study.command()
 @click.argument("name", metavar="STUDY")
 @click.option("--reason", required=True, help="One sentence, which the nodes are told.")
@@ -167,6 +195,19 @@ class _Watch:
 
 def _parsed(body: bytes) -> Any:
     return json.loads(body)
+
+
+def _merged_parts(merged: MergedResult) -> Iterator[str]:
+    """Yields the tables of the page, for the main outcomes group by group, and what a reader must know."""
+    yield _plain(together(merged))
+    yield from (_plain(groups(each, number)) for number, each in enumerate(merged.headlines, 1))
+    yield from (f"{each.title}: {said}" for each in merged.outcomes if (said := disagreement(each)))
+    yield from notes(merged)
+
+
+def _plain(shown: Table) -> str:
+    rows = [tuple(", ".join(filter(None, (cell.text, cell.detail))) for cell in row) for row in shown.rows]
+    return f"{shown.caption}\n{table([shown.columns, *rows])}"
 
 
 def _outcome(found: Status) -> int:
