@@ -143,7 +143,7 @@ def _model(index: int, outcomes: tuple[Outcome, ...], names: tuple[str, ...], bu
             f"residual clips times {_FEATURES}", "outcome model",
             "residual clipped and scaled to [-1, 1], times (1; features)"))  # fmt: skip
         if curved:
-            steepest = math.sqrt(link(outcome.kind).steepest)
+            steepest = math.sqrt(link(outcome).steepest)
             vectors.append(VectorSpec(
                 f"curvature.{outcome.name}", "comparator", labels, norm * steepest, budget.of("curvature", part),
                 _FEATURES_SQUARED, "outcome model",

@@ -12,9 +12,10 @@ from scipy.special import expit
 from scipy.stats import poisson
 
 from cohortium_coordinator.combine.diagnostics import balance_state
-from cohortium_coordinator.combine.estimate import _fieller
+from cohortium_coordinator.combine.estimate import Compared, _fieller, effect
+from cohortium_coordinator.combine.fitted import Fitted
 from cohortium_coordinator.combine.levels import levels
-from cohortium_coordinator.combine.outcome_model import OutcomeModel, stepped
+from cohortium_coordinator.combine.outcome_model import OutcomeModel, curvature, stepped
 from cohortium_coordinator.combine.profile import Means, Profile, pooled
 from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, ResidualClip, choose, corrected
 from cohortium_coordinator.combine.sums import NoisySum, Separate, Together, national_sums
@@ -27,6 +28,7 @@ from cohortium_protocols.secure_rules import Rules
 from cohortium_protocols.statistics import RoundSpec, VectorSpec
 
 VISITS = Outcome(name="visits", title="Visits", low=0.0, clip=8.0, kind="count", unit="visits", better="lower")
+YES = Outcome(name="admitted", title="Admitted", low=0.0, clip=1.0, kind="binary", unit="people", better="lower")
 RNG = np.random.default_rng(5)
 
 
@@ -116,7 +118,7 @@ def data(count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
 
 def fitted(noise: float, steps: int = 6) -> OutcomeModel:
     z, y = data()
-    model = OutcomeModel(np.array([-1.0, 0.0, 0.0]), np.diag([1.0, 9.0, 9.0]), 1.0, 0.5, link("binary"), 0.3)
+    model = OutcomeModel(np.array([-1.0, 0.0, 0.0]), np.diag([1.0, 9.0, 9.0]), 1.0, 0.5, link(YES), 0.3)
     for _ in range(steps):
         m = expit(z @ model.beta)
         score = NoisySum(z.T @ (y - m) + math.sqrt(noise) * RNG.normal(size=3), noise)
@@ -140,6 +142,70 @@ def test_the_stated_uncertainty_is_about_the_error_that_noise_makes():
     errors = [fitted(4e5).beta[1] - 0.8 for _ in range(40)]
     stated = math.sqrt(fitted(4e5).covariance[1, 1])
     assert 0.5 < np.std(errors) / stated < 1.5
+
+
+PLAIN = np.diag([10_000.0, 100.0])
+
+
+def believed(unlike: np.ndarray, noise: float) -> np.ndarray:
+    return curvature(NoisySum(PLAIN * unlike, noise), PLAIN)
+
+
+def test_a_curvature_without_noise_is_believed():
+    assert believed(np.array([[1.5, 0.0], [0.0, 2.5]]), 0.0) == pytest.approx(np.diag([15_000.0, 250.0]))
+
+
+def test_noise_in_a_curvature_counts_where_people_hardly_differ():
+    found = believed(np.array([[1.5, 0.0], [0.0, 2.5]]), 100.0**2)
+    assert found[0, 0] == pytest.approx(15_000.0, rel=0.01)
+    assert found[1, 1] == pytest.approx(100.0, rel=0.2)
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5), st.floats(0, 1e6))
+def test_a_curvature_never_falls_below_half_of_the_plain_one(first: float, second: float, noise: float):
+    found = believed(np.array([[first, 0.0], [0.0, second]]), noise)
+    assert np.linalg.eigvalsh(found - PLAIN / 2).min() > -1e-6
+
+
+# What the model's uncertainty adds
+
+
+def model_doubt(gap: list[float], noise: float, beta: float = 0.01) -> float:
+    model = OutcomeModel(np.array([-2.0, 1.0, 0.0]), np.diag([0.0, beta, beta]), 1.0, 0.5, link(YES), 0.1)
+    narrow = np.diag([1.0, 0.01])  # people hardly differ in the second feature
+    return Fitted(YES, model, UNCLIPPED, np.zeros((3, 3)), narrow, steep=0.1, pull=0.2).doubt(np.array(gap), noise)
+
+
+def test_doubt_grows_with_the_gap_and_with_what_is_unsure_of_it():
+    assert 0 == model_doubt([0.0, 0.0], 0.0) < model_doubt([0.1, 0.0], 0.0) < model_doubt([0.2, 0.0], 0.0)
+    assert model_doubt([0.1, 0.0], 0.01) > model_doubt([0.1, 0.0], 0.0)
+
+
+def test_a_gap_where_people_hardly_differ_is_taken_for_noise():
+    unsure = model_doubt([0.0, 0.0], 0.01)
+    assert model_doubt([0.0, 0.3], 0.01) - unsure < (model_doubt([0.3, 0.0], 0.01) - unsure) / 100
+    assert model_doubt([0.0, 0.3], 0.0) == pytest.approx(model_doubt([0.3, 0.0], 0.0))  # unless there is none
+
+
+# The spread of a yes or no
+
+
+def spread(chance: float, noise: float) -> float:
+    """The variance of residuals among 1,000 people helped, of whom ``chance`` say yes; of others, 6 in 100 do."""
+    against = Compared(residual=0.0, sampling=0.0, noise=0.0, square=0.06 * 0.94, square_noise=0.0, level=0.06)
+    treated = NoisySum(np.array([(chance - 0.06) * 1000, 0.0]), noise)
+    found = effect(treated, against, count=Means(1000.0, 0.0, np.zeros(1), 0.0), clip=UNCLIPPED,
+                   model_variance=0.0, level=0.06, yes_no=True)  # fmt: skip
+    return found.sampling * 1000
+
+
+def test_the_spread_of_a_yes_or_no_follows_its_mean():
+    for chance in (0.03, 0.06, 0.09):
+        assert spread(chance, 0.0) == pytest.approx(chance * (1 - chance), rel=0.1)
+
+
+def test_a_spread_seen_through_much_noise_is_that_of_the_comparators():
+    assert spread(0.03, 1e8) == pytest.approx(0.06 * 0.94, rel=0.01)
 
 
 # Residual clips
@@ -174,7 +240,7 @@ def test_most_of_an_effect_is_always_seen():
 
 
 def test_levels_part_the_people_helped_about_evenly():
-    model = OutcomeModel(np.array([-2.0, 1.0, 0.0]), np.eye(3), 1.0, 0.5, link("count"), 0.1)
+    model = OutcomeModel(np.array([-2.0, 1.0, 0.0]), np.eye(3), 1.0, 0.5, link(VISITS), 0.1)
     limits = levels(model, profile(0.0), 5)
     assert np.all(np.diff(limits) > 0)
     assert np.median(limits) == pytest.approx(-2.0 + 0.5, abs=0.2)  # the people helped are half a deviation higher
@@ -200,24 +266,28 @@ def test_a_pass_through_that_is_all_noise_stays_that_of_all_comparators():
 # Links
 
 
-@given(st.floats(1e-4, 0.999), st.sampled_from(["count", "binary", "days", "share"]))
-def test_a_link_and_its_inverse_agree(mean: float, kind: str):
-    assert float(link(kind).mean(link(kind).predictor(mean))) == pytest.approx(mean, rel=1e-6)
+COUNTS = [VISITS.model_copy(update={"clip": clip}) for clip in (2.0, 4.0, 10.0, 30.0)]
 
 
-@given(st.floats(-6, 3), st.sampled_from(["count", "binary"]))
-def test_the_slope_of_a_link_is_its_derivative_and_never_above_the_steepest(predictor: float, kind: str):
-    curve, step = link(kind), 1e-5
+@given(st.floats(1e-4, 0.999), st.sampled_from([YES, *COUNTS]))
+def test_a_link_and_its_inverse_agree(mean: float, outcome: Outcome):
+    assert float(link(outcome).mean(link(outcome).predictor(mean))) == pytest.approx(mean, rel=1e-6)
+
+
+@given(st.floats(-6, 3), st.sampled_from([YES, *COUNTS]))
+def test_the_slope_of_a_link_is_its_derivative_and_never_above_the_steepest(predictor: float, outcome: Outcome):
+    curve, step = link(outcome), 1e-5
     numeric = float(curve.mean(predictor + step) - curve.mean(predictor - step)) / (2 * step)
     assert float(curve.slope(curve.mean(predictor))) == pytest.approx(numeric, rel=1e-4, abs=1e-9)
     assert numeric <= curve.steepest + 1e-9
 
 
-@pytest.mark.parametrize("clip", [6, 10])
-def test_the_link_of_counts_is_the_mean_of_a_clipped_poisson_count_to_within_a_few_hundredths(clip: int):
+@pytest.mark.parametrize("outcome", COUNTS)
+def test_the_link_of_counts_is_the_mean_of_a_clipped_poisson_count_to_within_two_hundredths(outcome: Outcome):
+    clip = int(outcome.clip)
     means = np.linspace(0.05, clip, 40)
     clipped = np.array([np.minimum(np.arange(200), clip) @ poisson.pmf(np.arange(200), mean) for mean in means]) / clip
-    assert np.max(np.abs(link("count").mean(np.log(means / clip)) - clipped)) < 0.04
+    assert np.max(np.abs(link(outcome).mean(np.log(means / clip)) - clipped)) < 0.02
 
 
 # Intervals and rules

@@ -19,8 +19,6 @@ from cohortium_coordinator.combine.sums import Array, NoisySum
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
 
 Z95 = float(ndtri(0.975))
-_LINEAR = 2.0
-"""The model's error varies so many times as much as its linear approximation; measured, 1.0 to 2.9 (docs/adr/0007)."""
 _PRIOR_CV = 0.4
 """How well the comparators' residual variance foretells that of the people helped."""
 
@@ -120,7 +118,8 @@ def compared(comparators: NoisySum, weighted: Weighted) -> Compared:
 
 
 def effect(
-    treated: NoisySum, against: Compared, *, count: Means, clip: ResidualClip, model_variance: float, level: float
+    treated: NoisySum, against: Compared, *, count: Means, clip: ResidualClip, model_variance: float, level: float,
+    yes_no: bool = False,
 ) -> Effect:
     """Returns the estimate of one outcome.
 
@@ -131,8 +130,9 @@ def effect(
         clip: the residual clip and its pass-through.
         model_variance: what the outcome model's uncertainty adds where balance is not perfect, in units of y squared.
         level: what the people helped would be expected to have had without help, in units of y.
+        yes_no: whether y is 0 or 1, and no residual clipped.
     """
-    spread = _spread(treated, against, count)
+    spread = _spread_of_yes_no(treated, against, count, level) if yes_no else _spread(treated, against, count)
     return effect_with(spread, treated, against, count=count, clip=clip, model_variance=model_variance, level=level)
 
 
@@ -168,9 +168,31 @@ def effect_with(
 
 def _spread(treated: NoisySum, against: Compared, count: Means) -> float:
     """Returns the variance of r among the people helped: the comparators', moved to the noisy one by its precision."""
-    prior = float(np.clip(against.square - against.residual**2, 1e-5, 1.0))
+    prior = _foreseen(against)
     square, mean = NoisySum(treated.values[1:], treated.noise), float(treated.values[0]) / count.n
     return variance_of(square, mean, count, prior=prior, doubt=(_PRIOR_CV * prior) ** 2 + against.square_noise)
+
+
+def _spread_of_yes_no(treated: NoisySum, against: Compared, count: Means, level: float) -> float:
+    """Returns the variance of r = y - m among the people helped, from their mean residual, which is far less noisy.
+
+    With y of 0 or 1, r^2 = y (1 - 2 m) + m^2: the mean square differs from the comparators' by 1 - 2 m times what the
+    mean differs by.
+    """
+    prior, mean = _foreseen(against), float(treated.values[0]) / count.n
+    seen = against.square + (1 - 2 * level) * (mean - against.residual) - mean**2
+    noise = (1 - 2 * level) ** 2 * (treated.noise / count.n**2 + prior / count.n)
+    return _drawn(prior, seen, doubt=(_PRIOR_CV * prior) ** 2 + against.square_noise, noise=noise)
+
+
+def _foreseen(against: Compared) -> float:
+    """Returns the comparators' variance of r."""
+    return float(np.clip(against.square - against.residual**2, 1e-5, 1.0))
+
+
+def _drawn(prior: float, seen: float, *, doubt: float, noise: float) -> float:
+    """Returns a variance thought likely, drawn to the one that was seen by the precision of both."""
+    return float(max(prior + doubt / (doubt + noise) * (seen - prior), prior / 4))
 
 
 def variance_of(square: NoisySum, mean: float, count: Means, *, prior: float, doubt: float) -> float:
@@ -185,8 +207,7 @@ def variance_of(square: NoisySum, mean: float, count: Means, *, prior: float, do
     """
     seen = (float(square.values[0]) / SQUARE_SCALE + count.n / 2) / count.n - mean**2
     noise = (square.noise / SQUARE_SCALE**2 + count.n_noise / 4) / count.n**2 + 2 * prior**2 / count.n
-    share = doubt / (doubt + noise)
-    return float(max(prior + share * (seen - prior), prior / 4))
+    return _drawn(prior, seen, doubt=doubt, noise=noise)
 
 
 def _fieller(ratio: float, n: float, sum_noise: float, count_noise: float, rest: float) -> tuple[float, float]:
@@ -198,24 +219,6 @@ def _fieller(ratio: float, n: float, sum_noise: float, count_noise: float, rest:
     under = middle**2 - (ratio**2 * n * n - Z95**2 * (sum_noise + n * n * rest)) / a
     half = math.sqrt(max(under, 0.0))
     return middle - half, middle + half
-
-
-def model_variance(model: OutcomeModel, lever: Array, noise: float, sampling: Array) -> float:
-    """Returns what the outcome model's uncertainty does to a difference of mean expected values, in units of y squared.
-
-    It is lever' Var(beta) lever, times ``_LINEAR`` where the model is curved. Noise in the lever is added, not taken
-    off: weights are made to fit the noisy profile, so that the gap that is seen is smaller than the true one by about
-    as much as is noise.
-
-    Args:
-        model: coefficients and the uncertainty that noise leaves in them.
-        lever: (1 + p,) by how much each coefficient moves the difference.
-        noise: variance of the noise in each entry of the lever but the first.
-        sampling: (1 + p, 1 + p) sampling variance of the coefficients.
-    """
-    beta = model.covariance + sampling
-    times = 1.0 if model.straight else _LINEAR
-    return times * (float(lever @ beta @ lever) + noise * float(np.trace(beta[1:, 1:])))
 
 
 def sampling_variance(model: OutcomeModel, profile: Profile, residual_square: float) -> Array:

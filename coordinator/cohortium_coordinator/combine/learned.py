@@ -88,13 +88,10 @@ class Learned:
         return tilt
 
     def clip(self, k: int) -> ResidualClip:
-        """Returns the residual clip of an outcome, chosen for what sampling and noise will cost; none before that."""
+        """Returns the residual clip of an outcome, chosen for what sampling and noise will cost; a first one before."""
         outcome, model = self.plan.outcomes[k], self.early[k]
-        if not effects(outcome):
-            clipped = self.plan.privacy.noise and model.clip < 1.0
-            return ResidualClip(model.clip, 1.0, 0.0, 0.0) if clipped else UNCLIPPED
-        if "residuals" not in self.done:
-            return UNCLIPPED
+        if not effects(outcome) or "residuals" not in self.done:
+            return ResidualClip(model.clip, 1.0, 0.0, 0.0) if model.clip < 1.0 else UNCLIPPED
         released = self.sums("residuals")[f"pass_through.{outcome.name}"]
         people, price = self.profile.comparators.n, self._price(outcome)
         return choose(outcome, released, people=people, level=model.usual, price=price)
@@ -137,7 +134,7 @@ class Learned:
         sampling = sampling_variance(model, profile, self.residual_square(k))
         level = model.moved(model.level, profile.treated.mean - profile.comparators.mean)
         return Fitted(self.plan.outcomes[k], model, self.corrected(k), sampling, profile.covariance,
-                      float(model.link.slope(level)))  # fmt: skip
+                      float(model.link.slope(level)), self.tilt.pull)  # fmt: skip
 
     @property
     def spreads(self) -> tuple[float | None, ...]:

@@ -22,8 +22,9 @@ _EFFECT = 0.3
 """An effect of 30 % of the level is what the doubt about its shape is measured on."""
 _Z95 = 1.96
 _SQUARED: list[float] = [0.0, *(clip**2 for clip in CLIPS)]
-_UNLIKE_OTHERS = 0.15
-"""By how much the pass-through among the people helped may be thought to differ from that among all comparators."""
+_UNLIKE_OTHERS, _TIMES_UNSEEN = 0.15, 3.0
+"""By how much the pass-through among the people helped may be thought to differ from that among all comparators: at
+most the first, and at most so many times what is not seen there."""
 _LEAST_SEEN = 0.4
 _DISTORTS = 0.8
 """A clip also distorts the outcome model: so much of what is not seen is doubted when a clip is chosen."""
@@ -101,7 +102,8 @@ def corrected(clip: ResidualClip, outcome: Outcome, released: NoisySum) -> Resid
     kappa = np.clip(rates[:, :shapes].sum(axis=0) / wholes, 0.0, 1.0)
     noise = released.noise * float(np.sum(people**-2.0)) * float(np.max((1 + kappa**2) / wholes**2))
     low, high = float(kappa.min()), float(kappa.max())
-    believed = _UNLIKE_OTHERS**2 / (_UNLIKE_OTHERS**2 + noise)
+    unlike = min(_UNLIKE_OTHERS, _TIMES_UNSEEN * (1 - clip.pass_through))
+    believed = unlike**2 / (unlike**2 + noise)
     seen = max(clip.pass_through + believed * ((low + high) / 2 - clip.pass_through), _LEAST_SEEN)
     doubt = believed * (high - low) / 2 + (1 - believed) * clip.half_range
     return replace(clip, pass_through=seen, half_range=doubt + _UNSEEN * (1 - seen), noise=believed * noise)

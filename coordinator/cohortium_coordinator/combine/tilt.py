@@ -16,8 +16,8 @@ import numpy as np
 from cohortium_coordinator.combine.profile import Means, Profile, means
 from cohortium_coordinator.combine.sums import Array, NoisySum, floored
 
-_SMALLEST_LARGEST, _LARGEST_LARGEST = 2.5, 20.0
-"""Bounds on the largest weight over the mean weight."""
+LEAST_LARGEST, MOST_LARGEST, PER_HELPED = 2.5, 12.0, 0.4
+"""The largest weight over the mean weight: bounds, and its size for every comparator per person helped."""
 _LONGEST_STEP = 2.0
 _PRIOR_CHANGE = 0.5
 """By how much of a typical variance weighting may be thought to change the covariance, before it is seen."""
@@ -32,12 +32,14 @@ class Tilt:
         log_scale: its constant.
         target: (p,) the treated mean, shrunk towards the comparators' as far as noise made it uncertain.
         largest: largest weight over the mean weight.
+        pull: prior variance of an entry of the tilt, as the profile suggests it.
     """
 
     tilt: Array
     log_scale: float
     target: Array
     largest: float
+    pull: float
 
 
 def first_tilt(profile: Profile) -> Tilt:
@@ -49,11 +51,11 @@ def first_tilt(profile: Profile) -> Tilt:
     tau2 = max(float(s**2 @ (along**2 - noise)) / float(s**2 @ s**2), 0.01) if len(d) else 1.0
     inverse = (axes * (s / (s**2 + noise / tau2))) @ axes.T
     tilt = _bounded(inverse @ d)
-    largest = float(np.clip(0.4 * comparators.n / treated.n, _SMALLEST_LARGEST, _LARGEST_LARGEST))
+    largest = float(np.clip(PER_HELPED * comparators.n / treated.n, LEAST_LARGEST, MOST_LARGEST))
     moved = profile.covariance @ tilt
     log_mean = float(tilt @ comparators.mean + tilt @ moved / 2)
     scale = _bounded_scale(-log_mean - float(np.log(largest)))
-    return Tilt(tilt, scale, comparators.mean + moved, largest)
+    return Tilt(tilt, scale, comparators.mean + moved, largest, tau2)
 
 
 def retilted(tilt: Tilt, weighted: NoisySum, moments: NoisySum, profile: Profile) -> Tilt:

@@ -47,7 +47,7 @@ class People(Side):
     @cached_property
     def exponent(self) -> Array:
         """The log odds of being helped up to a constant, tilt' u + log_scale, shape (n,)."""
-        return combined(self.profile, self.parameters["tilt"], self.parameters["log_scale"])
+        return combined(self.model, self.parameters["tilt"], self.parameters["log_scale"])
 
     @cached_property
     def w(self) -> Array:
@@ -81,7 +81,7 @@ class Part:
 
     def __init__(self, arrays: StudyArrays, parameters: Parameters) -> None:
         treated, comparators = arrays.treated, arrays.comparators
-        links = tuple(link(outcome.kind) for outcome in arrays.outcomes)
+        links = tuple(link(outcome) for outcome in arrays.outcomes)
         self.treated = People(treated.u, treated.y, treated.codes, parameters=parameters, links=links)
         self.comparators = People(comparators.u, comparators.y, comparators.codes, parameters=parameters, links=links)
         self.exits = arrays.exits

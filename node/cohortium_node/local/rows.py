@@ -70,7 +70,7 @@ def score(part: Part, k: int) -> Columns:
 def curvature(part: Part, k: int) -> Columns:
     """Returns the square root of the slope of m, times (1, features), whose outer products are summed."""
     m = part.comparators.m[:, k]
-    root = np.sqrt(link(part.outcomes[k].kind).slope(m))
+    root = np.sqrt(link(part.outcomes[k]).slope(m))
     return root, Times(root, part.comparators.model)
 
 
