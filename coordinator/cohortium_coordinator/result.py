@@ -23,13 +23,13 @@ NodeState = Literal["answered", "offline", "refused", "over budget"]
 ComparedWith = Literal["all data holders", "same data holder"]
 
 
-class _Value(BaseModel):
+class Value(BaseModel):
     """Frozen, closed to unknown fields, and finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class _Interval(_Value):
+class _Interval(Value):
     """Anything with a lower and an upper limit of a 95% interval."""
 
     low: float
@@ -42,7 +42,7 @@ class _Interval(_Value):
         return self
 
 
-class NodeStatus(_Value):
+class NodeStatus(Value):
     """What became of one data holder in this study."""
 
     name: str
@@ -65,15 +65,15 @@ class RateRatio(_Interval):
     high: NonNegative
 
 
-class EValue(_Value):
+class EValue(Value):
     """How strong something unrecorded would have to be to explain a result away, as a risk ratio (at least 1)."""
 
     estimate: Annotated[float, Field(ge=1, description="to move the estimate to no effect")]
     limit: Annotated[float, Field(ge=1, description="to move the interval's nearer limit there; 1: it is there")]
 
 
-class OutcomeEstimate(_Interval):
-    """The effect on one outcome for the people helped (ATT), per person."""
+class OutcomeEffect(_Interval):
+    """An effect on one outcome for the people helped, per person, with what is needed to say it in words."""
 
     name: str
     title: str
@@ -81,33 +81,20 @@ class OutcomeEstimate(_Interval):
     better: Better = Field(description="the direction that is hoped for")
     kind: Kind
     primary: bool
-    clip_low: float
-    clip_high: float
-    n_treated: float = Field(description="noisy number helped who were analysed")
-    n_compared: float = Field(description="noisy effective number compared, after weighting")
-    treated_mean: float
-    comparison_mean: float
     estimate: float = Field(description="treated minus comparison; low and high are its 95% interval")
     se: NonNegative
     p_value: Share
     significant: bool = Field(description="true exactly when the interval excludes 0")
     noise_share: Share = Field(description="share of the variance (se squared) that is privacy noise")
-    pass_through: float = Field(gt=0, description="kappa: share of an effect that survives the residual clip")
-    residual_clip: NonNegative = Field(description="largest residual kept, on the outcome's unit per person")
-    clipped_share: Share | None = Field(description="noisy share of people helped whose residual was clipped")
     people_needed: int | None = Field(
         default=None, gt=0, description="people helped that would be needed to tell the direction"
     )
     expected: Expected = Field(
         default="unknown", description="none: no difference is expected, so that this is a check and not a finding"
     )
-    rate_ratio: RateRatio | None = Field(
-        default=None, description="None where the comparison is too near 0, or where a ratio says nothing"
-    )
     p_value_holm: Share | None = Field(
         default=None, description="p_value adjusted for all primary outcomes; None unless there are several"
     )
-    e_value: EValue | None = Field(default=None, description="None where there is no ratio to work it out from")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -115,6 +102,24 @@ class OutcomeEstimate(_Interval):
             interval = f"{self.low} to {self.high}"
             raise ValueError(f"significant is {self.significant}, but the interval is {interval}")
         return self
+
+
+class OutcomeEstimate(OutcomeEffect):
+    """The effect on one outcome in one study (ATT), with the values behind it."""
+
+    clip_low: float
+    clip_high: float
+    n_treated: float = Field(description="noisy number helped who were analysed")
+    n_compared: float = Field(description="noisy effective number compared, after weighting")
+    treated_mean: float
+    comparison_mean: float
+    pass_through: float = Field(gt=0, description="kappa: share of an effect that survives the residual clip")
+    residual_clip: NonNegative = Field(description="largest residual kept, on the outcome's unit per person")
+    clipped_share: Share | None = Field(description="noisy share of people helped whose residual was clipped")
+    rate_ratio: RateRatio | None = Field(
+        default=None, description="None where the comparison is too near 0, or where a ratio says nothing"
+    )
+    e_value: EValue | None = Field(default=None, description="None where there is no ratio to work it out from")
 
 
 class EffectOnRatio(PooledEffect):
@@ -130,7 +135,7 @@ class EffectOnRatio(PooledEffect):
         return self.low > 0 or self.high < 0
 
 
-class RatioEstimate(_Value):
+class RatioEstimate(Value):
     """A ratio of two outcomes, each added up over all people of a group."""
 
     name: str
@@ -143,7 +148,7 @@ class RatioEstimate(_Value):
     effect: EffectOnRatio | None = Field(description="None where the denominator is too near 0")
 
 
-class FurtherEstimate(_Value):
+class FurtherEstimate(Value):
     """The effect on one outcome by an analysis beside the headline, in all people helped or in one group of them."""
 
     key: str = Field(description="of its released vectors: s1, s2 ... further analyses; g1, g2 ... subgroups")
@@ -155,6 +160,9 @@ class FurtherEstimate(_Value):
     group: str = Field(default="", description="the group of people helped; empty for all of them")
     n_treated: float = Field(description="noisy number helped whom it is about")
     effect: PooledEffect | None = Field(description="None where there are too few people to tell")
+    rate_ratio: RateRatio | None = Field(
+        default=None, description="None where the comparison is too near 0, or where a ratio says nothing"
+    )
     noise_share: Share | None = Field(description="share of the variance that is privacy noise")
     alone: tuple[str, ...] = Field(
         default=(), description="groups with nobody to compare with: comparators of all groups stood in"
@@ -171,7 +179,7 @@ class Limits(_Interval):
     """An interval with no single value in it that would deserve to be shown."""
 
 
-class NodeEstimate(_Value):
+class NodeEstimate(Value):
     """The effect on the people helped of one data holder, from its own released sums."""
 
     node: str
@@ -187,7 +195,7 @@ class NodeEstimate(_Value):
         return self
 
 
-class NodesCombined(_Value):
+class NodesCombined(Value):
     """Single data holders' estimates combined as separate studies (meta-analysis), per person."""
 
     fixed: PooledEffect = Field(description="inverse variance: one effect everywhere")
@@ -201,7 +209,7 @@ class NodesCombined(_Value):
     prediction: Limits | None = Field(description="95%: the effect at another data holder; None for fewer than 3")
 
 
-class Heterogeneity(_Value):
+class Heterogeneity(Value):
     """Whether data holders' effects on one outcome differ; the national estimate stays the result."""
 
     outcome: str
@@ -212,7 +220,7 @@ class Heterogeneity(_Value):
 
 
 class BalanceRow(_Interval):
-    """How alike the groups are on one covariate; low and high are the interval of `smd_after`."""
+    """How alike the groups are on one covariate, level, range, square or product; low and high are of `smd_after`."""
 
     covariate: str
     title: str
@@ -222,7 +230,7 @@ class BalanceRow(_Interval):
     mandatory: bool
 
 
-class ProfileRow(_Value):
+class ProfileRow(Value):
     """One covariate's mean in each group; a `unit` of "share" marks a share, 0 to 1, "typical" a mean of roots."""
 
     covariate: str
@@ -241,14 +249,14 @@ class AttritionStep(_Interval):
     count: float | None
 
 
-class Attrition(_Value):
+class Attrition(Value):
     """From the rows submitted to the people analysed. The step named "analysed" is the end of the road."""
 
     submitted: int | None = Field(ge=0, description="rows the provider says it submitted")
     steps: tuple[AttritionStep, ...]
 
 
-class Check(_Value):
+class Check(Value):
     """A diagnostic as a value: the figure, the rule it was held against, what follows."""
 
     name: str
@@ -260,7 +268,7 @@ class Check(_Value):
     unit: str = Field(default="", description='"people" marks a count: it is shown by the disclosure rules')
 
 
-class Release(_Value):
+class Release(Value):
     """One vector that left the nodes, and what it cost."""
 
     round: str
@@ -272,7 +280,7 @@ class Release(_Value):
     share: Share = Field(description="share of its block's mu squared")
 
 
-class PrivacyStatement(_Value):
+class PrivacyStatement(Value):
     """The guarantee that was spent. Its figures are None exactly when noise was off."""
 
     noise: bool
@@ -299,7 +307,7 @@ class PrivacyStatement(_Value):
         return self
 
 
-class StudyResult(_Value):
+class StudyResult(Value):
     """Everything that is known, and may be said, about one finished study."""
 
     format: Literal[1] = 1
@@ -314,6 +322,9 @@ class StudyResult(_Value):
     estimand: str = Field(description="one sentence")
     published: bool = Field(description="false: the outcomes are kept for the record and are not a result")
     not_published_because: str | None = None
+    helped_needed: int | None = Field(
+        default=None, gt=0, description="where too few were found: people with whom the planner calls it feasible"
+    )
     outcomes: tuple[OutcomeEstimate, ...]
     ratios: tuple[RatioEstimate, ...] = ()
     further: tuple[FurtherEstimate, ...] = Field(default=(), description="the plan's analyses beside the headline")
@@ -347,6 +358,11 @@ class StudyResult(_Value):
         unknown = {each.outcome for each in parts} - {each.name for each in self.outcomes}
         if unknown:
             raise ValueError(f"{what} of outcomes that are not there: {', '.join(sorted(unknown))}")
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """The data holders whose people are in the estimates."""
+        return tuple(node.name for node in self.nodes if node.status == "answered")
 
     @property
     def findings(self) -> tuple[OutcomeEstimate, ...]:

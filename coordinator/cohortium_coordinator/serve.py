@@ -90,8 +90,7 @@ class Server:
             self._service.advance(datetime.now(UTC))
         except StorageError as error:
             return str(error)
-        except Exception:
-            # One study's fault must not end the service for the others; the next turn tries again.
+        except Exception:  # one study's fault must not end the service for the others; the next turn tries again
             return traceback.format_exc()
         return ""
 

@@ -4,9 +4,10 @@ Everybody is in one group. The people helped of group g, n_g of them, are compar
 
     tau = sum_t r / n - sum_g (n_g / n) (sum_cg w r / sum_cg w)
 
-with r the residual of the outcome model. w is 1 where groups are strata of the expected outcome (fine stratification on
-the prognostic score, Hansen 2008); elsewhere it is the weight that the doubly robust analysis uses. For subgroups the
-sums of the people helped are released for each group, and each has an estimate of its own.
+with r the residual of the outcome model and w the weight that the doubly robust analysis uses; in strata of the
+expected outcome too (fine stratification on the prognostic score, Hansen 2008): noise blurs the score, so that people
+of one stratum are not as alike as they seem. For subgroups the sums of the people helped are released for each group,
+and each has an estimate of its own.
 
 One-hot by group does not lengthen anybody's row, so that any number of groups costs the same; noise per group is what
 it costs.
@@ -72,11 +73,6 @@ def is_grouped(estimate: Estimate) -> bool:
     if approach.method == "doubly_robust":
         return estimate.by is not None or approach.comparison == "within_node" or bool(approach.exact)
     return approach.method == "strata"
-
-
-def weighted(estimate: Estimate) -> bool:
-    """Returns whether comparators are weighted inside their groups."""
-    return estimate.approach.method != "strata"
 
 
 def vectors(plan: Plan, estimate: Estimate, treated: float, comparators: float) -> tuple[VectorSpec, ...]:

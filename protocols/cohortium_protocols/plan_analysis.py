@@ -25,7 +25,8 @@ class Approach(Frozen):
     method: Method = Field(
         default="doubly_robust",
         description="doubly_robust: weighted comparators and an outcome model; strata: comparators of the same "
-        "expected outcome; matched_pairs: for each person helped, the most similar comparators of the same node.",
+        "expected outcome, weighted too; matched_pairs: for each person helped, the most similar comparators of the "
+        "same node.",
     )
     comparison: Comparison = Field(
         default="national",
@@ -36,9 +37,9 @@ class Approach(Frozen):
         default=(), description="Categories in which compared people must agree.", examples=[["sex"]]
     )
     score: Score = Field(
-        default="prognostic",
+        default="both",
         description="What pairs are matched on: the expected outcome (prognostic), the likelihood of being helped "
-        "(propensity), or the first within fifths of the second (both).",
+        "(propensity), or the first within twenty bands of the second (both).",
     )
     ratio: Whole = Field(default=1, ge=1, le=5, description="Pairs: comparators for each person helped.")
     caliper: Number = Field(

@@ -44,18 +44,16 @@ def schedule(plan: Plan) -> Schedule:
 
 
 def _headline(plan: Plan, headline: Estimate, main: float, budget: Budget) -> Iterator[VectorSpec]:
-    if headline.approach.method == "matched_pairs":
-        yield from matched_pairs.vectors(plan, headline, main * _PAIRS * (1 - _BALANCE))
-        yield matched_pairs.balance_vector(plan, headline, main * _PAIRS * _BALANCE)
-        return
     treated, comparators = budget.of("treated_outcome"), budget.of("comparator_outcome")
-    if not grouped.is_grouped(headline):
-        spent = 1 - RATIO_SHARE if plan.ratios else 1.0
-        yield from _vectors(plan, headline, treated * spent, comparators * spent)
-        yield from doubly_robust.ratio_vectors(plan, treated * RATIO_SHARE, comparators * RATIO_SHARE)
-        return
-    yield from _vectors(plan, headline, treated, comparators * (1 - _BALANCE))
-    yield grouped.balance_vector(plan, headline, comparators * _BALANCE)
+    if headline.approach.method == "matched_pairs":
+        treated = comparators = main * _PAIRS * (1 - _BALANCE)
+        yield matched_pairs.balance_vector(plan, headline, main * _PAIRS * _BALANCE)
+    elif grouped.is_grouped(headline):
+        yield grouped.balance_vector(plan, headline, comparators * _BALANCE)
+        comparators *= 1 - _BALANCE
+    spent = 1 - RATIO_SHARE if plan.ratios else 1.0
+    yield from _vectors(plan, headline, treated * spent, comparators * spent)
+    yield from doubly_robust.ratio_vectors(plan, treated * RATIO_SHARE, comparators * RATIO_SHARE)
 
 
 def _vectors(plan: Plan, estimate: Estimate, treated: float, comparators: float) -> tuple[VectorSpec, ...]:

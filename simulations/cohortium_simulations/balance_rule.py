@@ -13,7 +13,8 @@ from typing import Any
 
 from numpy.random import Generator
 
-from cohortium_coordinator.combine.diagnostics import ALIKE, alike, balance_row, together
+from cohortium_coordinator.combine.diagnostics import alike, balance_row, together
+from cohortium_coordinator.combine.rules import ALIKE
 
 TRUE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 """True SMDs of the covariate that is out of balance."""

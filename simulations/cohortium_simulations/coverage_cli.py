@@ -79,13 +79,18 @@ def coverage(
         for scenario in SCENARIOS.values():
             click.echo(f"{scenario.name:<15}{scenario.meaning}")
         return
-    study = Study(seed, _verdicts(_wanted(names, noise), count, seed, jobs))
+    study = Study(seed, _verdicts(wanted(names, noise), count, seed, jobs))
     _give(study, json_to, out)
     if study.failed:
         click.get_current_context().exit(REJECTED)
 
 
-def _wanted(names: str, noise: str) -> list[Scenario]:
+def wanted(names: str, noise: str) -> list[Scenario]:
+    """Returns the scenarios that an option names, with commas between them, with noise `on`, `off` or `both`.
+
+    Raises:
+        UsageFault: there is no such scenario.
+    """
     asked = [name.strip() for name in names.split(",") if name.strip()] or list(SCENARIOS)
     for name in asked:
         if name not in SCENARIOS:

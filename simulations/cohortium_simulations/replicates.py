@@ -16,7 +16,7 @@ from cohortium_node.data.table import AnalysisTable
 from cohortium_protocols.errors import UsageFault
 from cohortium_protocols.plan import Plan
 from cohortium_simulations.federation import run_study
-from cohortium_simulations.truth import truth
+from cohortium_simulations.truth import plan_truth
 from cohortium_simulations.worlds import World, WorldSpec, make_world
 from cohortium_simulations.write_world import write_world
 
@@ -126,8 +126,7 @@ def replicates_json(found: list[Replicate]) -> dict[str, Any]:
 
 
 def _one_world(world: World, seed: int, plan: Plan) -> list[Replicate]:
-    clips = {outcome.name: outcome.clip for outcome in plan.outcomes}
-    known = {name: outcome.effect for name, outcome in truth(world, clips).items()}
+    known = plan_truth(world, plan).effects
     tables = _tables(world, plan)
     silent = plan.model_copy(update={"privacy": plan.privacy.model_copy(update={"noise": False})})
     noisy, exact = (run_study(each, tables).outcomes for each in (plan, silent))

@@ -14,7 +14,7 @@ from numpy.random import Generator
 from cohortium_simulations.arrays import Days, Mask
 from cohortium_simulations.people import ETHNICITIES, NEVER
 from cohortium_simulations.records import NOT_KNOWN, diagnosis_texts
-from cohortium_simulations.truth import DEFAULT_CLIPS, truth
+from cohortium_simulations.truth import DEFAULT_CLIPS, DEFAULT_RATIOS, truth
 from cohortium_simulations.worlds import World
 
 _UNDATED = 0.001
@@ -98,11 +98,14 @@ def _dates(days: Days) -> pd.Series[pd.Timestamp]:
 
 def _truth(world: World, clips: Mapping[str, float]) -> dict[str, object]:
     spec, fates = world.spec, world.cohort["fate"].value_counts()
+    ratios = [ratio for ratio in DEFAULT_RATIOS if {ratio.numerator, ratio.denominator} <= clips.keys()]
+    known = truth(world, clips, ratios)
     return {
         "seed": spec.seed,
         "people": dict(spec.nodes),
         "effects": asdict(spec.effects),
         "submitted": len(world.cohort),
         "fates": {str(fate): int(count) for fate, count in fates.sort_index().items()},
-        "outcomes": {name: asdict(one) for name, one in truth(world, clips).items()},
+        "outcomes": {name: asdict(one) for name, one in known.outcomes.items()},
+        "ratios": {name: asdict(one) for name, one in known.ratios.items()},
     }

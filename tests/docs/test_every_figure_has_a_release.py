@@ -26,6 +26,7 @@ RESTS_ON = {
     "checks": ESTIMATE | {"group size for publishing", "balance after", "effective group size", "share cut",
                           "share of an effect seen", "sensitivity analyses"},
     "heterogeneity": ESTIMATE,
+    "helped_needed": {"comparison pool", "outcome levels"},
 }  # fmt: skip
 OF_AN_OUTCOME = {
     "n_treated": {"group size of the estimate"},

@@ -44,6 +44,8 @@ privacy: {epsilon: 4, aggregation: local}
 nodes: {roster: [one], deadline: 2026-12-31}
 """
 
+ALIKE = "covariates: [age, sex, prior.ae_attendances]"
+
 RULES = [
     # the format and the name
     ("cohortium: 1", "cohortium: 2", "1:12 `cohortium` is 2, but must be 1."),
@@ -128,6 +130,34 @@ RULES = [
     ),
     ("[age, sex, prior", "[age, {name: sex, low: 2}, prior", "8:19 `sex` is a category and has bounds."),
     ("[age, sex, prior", "[age, 7, prior", "8:19 `covariates[1]` is 7, but must be made of fields."),
+    ("[age, sex, prior", "[{name: age, square: 1}, sex, prior", "8:34 `covariates[0].square` is 1, but must be true"),
+    ("[age, sex, prior", "[age, {name: sex, square: true}, prior", "8:19 `sex` is a category and has a `square`."),
+    ("[age, sex, prior", "[age, {name: sex, bins: [1]}, prior", "8:19 `sex` is a category and has `bins`."),
+    ("[age, sex, prior", "[{name: age, bins: [80, 65]}, sex, prior", "8:14 `bins` of `age` do not increase."),
+    ("[age, sex, prior", "[{name: age, bins: [65, 65]}, sex, prior", "8:14 `bins` of `age` do not increase."),
+    ("[age, sex, prior", "[{name: age, bins: [18]}, sex, prior", "8:14 `bins` of `age` has 18, not between 18 and"),
+    ("[age, sex, prior", "[{name: age, bins: [120]}, sex, prior", "8:14 `bins` of `age` has 120, not between 18 and"),
+    ("[age, sex, prior", "[{name: age, bins: 65}, sex, prior", "8:32 `covariates[0].bins` is 65, but must be a list."),
+    (
+        "[age, sex, prior",
+        f"[{{name: age, bins: {list(range(20, 80))}}}, sex, prior",
+        "8:13 The covariates make 63 features; at most 60 are accepted.",
+    ),
+    # interactions
+    (ALIKE, f"{ALIKE}\ninteractions: [[age, sexx]]", "9:22 `sexx` is not among the covariates."),
+    (ALIKE, f"{ALIKE}\ninteractions: [[age, charlson]]", "9:22 `charlson` is not among the covariates."),
+    (ALIKE, f"{ALIKE}\ninteractions: [[age, age]]", "9:16 `age` is combined with itself."),
+    (ALIKE, f"{ALIKE}\ninteractions: [[sex, sex]]", "9:16 `sex` is combined with itself."),
+    (ALIKE, f"{ALIKE}\ninteractions: [[age, sex], [sex, age]]", "9:28 `sex` and `age` are combined twice."),
+    (ALIKE, f"{ALIKE}\ninteractions: [[age]]", "9:16 `interactions[0][1]` is missing."),
+    (ALIKE, f"{ALIKE}\ninteractions: [age]", "9:16 `interactions[0]` is 'age', but must be a list."),
+    (ALIKE, f"{ALIKE}\ninteractions: [[age, sex, age]]", "9:16 `interactions[0]` is ['age', 'sex', 'age'], but"),
+    (
+        "[age, sex, prior.ae_attendances]",
+        f"[{{name: age, bins: {list(range(20, 76))}}}, sex, prior.ae_attendances]\n"
+        "interactions: [[age, sex], [sex, prior.ae_attendances]]",
+        "9:15 The covariates make 61 features; at most 60 are accepted.",
+    ),
     ("[age, sex, prior.ae_attendances]", "[]", "8:13 `covariates` is empty."),
     ("[age, sex, prior.ae_attendances]", "age", "8:13 `covariates` is 'age', but must be a list."),
     # outcomes
@@ -209,6 +239,11 @@ TABLE_RULES = [
         "{name: sex, levels",
         "{name: sex, kind: number, low: 0, high: 1, levels",
         "8:5 `sex` is a number and has levels.",
+    ),
+    (
+        "{name: age, low: 25, high: 74}",
+        "{name: age, low: 25, high: 74, square: true}\n  - {name: age squared, low: 0, high: 1}",
+        "7:3 Two features are both called `age squared`.",
     ),
     ("{name: wt82_71, low: -30, clip: 30}", "wt82_71", "9:12 The outcome `wt82_71` needs its range."),
     (", clip: 30", "", "9:12 `clip` is missing."),

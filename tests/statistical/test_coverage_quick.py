@@ -31,7 +31,10 @@ def largest_bias() -> float:
     return LARGEST_BIAS + 1.2 * float(norm.isf(RISK / 2)) / math.sqrt(STUDIES)
 
 
-@pytest.mark.parametrize("name", ["counts_gentle", "bounded_share", "rare_binary", "bed_days"])
+@pytest.mark.parametrize(
+    "name",
+    ["counts_gentle", "bounded_share", "rare_binary", "bed_days", "strata", "within_node", "pairs_gentle"],
+)
 def test_no_gross_error(name: str):
     found = summary(name)
     assert covers_enough(found)

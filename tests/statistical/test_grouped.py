@@ -10,10 +10,14 @@ from visits_study import exact_answers, parts, people, study
 
 from cohortium_coordinator.combine.analysis import Analysis
 from cohortium_coordinator.combine.found import Found
+from cohortium_coordinator.combine.grouped import _read, _shares, _standardised
 from cohortium_coordinator.combine.learned import Learned
+from cohortium_coordinator.combine.sums import NoisySum
 from cohortium_node.features import study_arrays
 from cohortium_node.local.people import Part
 from cohortium_node.local.reduce import checked_parameters
+from cohortium_protocols.doubly_robust import WEIGHT_SCALE
+from cohortium_protocols.links import Link
 from cohortium_protocols.plan_analysis import Analysis as PlannedAnalysis
 from cohortium_simulations.federation import run_study
 from cohortium_simulations.table import TableStudy
@@ -102,3 +106,27 @@ def test_with_noise_the_interval_still_holds_the_effect(analysis: dict[str, Any]
 
 def test_every_kind_of_analysis_can_be_planned():
     assert PlannedAnalysis.model_validate(WITHIN).comparison == "within_node"
+
+
+def test_noise_that_groups_share_when_they_are_drawn_together_is_in_the_interval():
+    """Ten groups alike, with much noise: each is drawn to all, so that the noise of all is what is left."""
+    rng, groups, noise = np.random.default_rng(1), 10, 13.0
+    columns = np.tile([WEIGHT_SCALE * 200.0, 0.0, 4.0, 8.0, 20.0], groups)
+    helped = _shares(NoisySum(np.full(groups + 2, 25.0), 1.0), groups)
+    found = []
+    for _ in range(2000):
+        released = NoisySum(columns + rng.normal(0, noise, columns.size), noise**2)
+        found.append(_standardised(_read(released, Link(1.0), groups), helped))
+    spread = float(np.var([each.residual for each in found]))
+    said = float(np.median([each.noise + each.sampling for each in found]))
+    assert 0.8 * spread < said < 1.6 * spread
+
+
+def test_what_is_expected_where_nobody_can_be_compared_is_that_of_all_groups_and_doubtful():
+    columns = np.tile([WEIGHT_SCALE * 200.0, 0.0, 4.0, 8.0, WEIGHT_SCALE * 40.0], (3, 1))
+    columns[2] = 0.0
+    groups = _read(NoisySum(columns.ravel(), 1.0), Link(1.0), 3)
+    assert groups.thin.tolist() == [False, False, True]
+    assert groups.level == pytest.approx([0.2, 0.2, 0.2], rel=0.02)
+    assert groups.level_variance[2] == pytest.approx(0.2**2, rel=0.02)
+    assert groups.level_variance[0] < 0.05 * groups.level_variance[2]

@@ -53,6 +53,17 @@ def test_too_few_people_for_the_noise_is_not_published_and_says_how_many_it_take
         assert outcome.clip_low - outcome.clip_high <= outcome.low <= outcome.high <= outcome.clip_high
 
 
+def test_a_study_that_is_not_published_says_how_many_people_helped_the_planner_asks_for():
+    found = result(people(20_000, 0.003), 1.0)
+    assert not found.published
+    assert found.helped_needed is not None
+    assert 126 < found.helped_needed < 2_000
+    assert f"With about {found.helped_needed:,} people helped" in str(found.not_published_because)
+    hopeless = result(people(300, 0.05), 0.5)
+    assert hopeless.helped_needed is None
+    assert "a larger epsilon" in str(hopeless.not_published_because)
+
+
 def test_one_helped_person_is_never_a_headline():
     assert not result(people(400, 0.0), None).published
 

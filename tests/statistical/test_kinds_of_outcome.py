@@ -10,13 +10,21 @@ import pytest
 from cohortium_coordinator.result import OutcomeEstimate, StudyResult
 from cohortium_node.data.table import AnalysisTable
 from cohortium_protocols.plan import Plan
+from cohortium_protocols.schedules import schedule
 from cohortium_simulations.federation import run_study
 
 FEWER = 0.25
 """Share of the use that help prevents."""
 
 
-def plan(nodes: int = 1, *, noise: bool = False) -> Plan:
+METHODS = {
+    "strata": {"method": "strata"}, "same holder": {"comparison": "within_node"}, "pairs": {"method": "matched_pairs"},
+    "pairs alike in odds": {"method": "matched_pairs", "score": "propensity"},
+    "raw pairs": {"method": "matched_pairs", "adjusted": False, "ratio": 2},
+}  # fmt: skip
+
+
+def plan(nodes: int = 1, *, noise: bool = False, analysis: dict[str, Any] | None = None) -> Plan:
     def count(name: str, **more: Any) -> dict[str, Any]:
         return {"name": name, "clip": 8, "kind": "count", **more}
 
@@ -28,7 +36,7 @@ def plan(nodes: int = 1, *, noise: bool = False) -> Plan:
                      count("earlier", expected="none")],
         "ratios": [{"name": "mean stay", "numerator": "days", "denominator": "stays"},
                    {"name": "rate", "numerator": "stays", "denominator": "years", "per": 100}],
-        "privacy": {"epsilon": 4.0, "aggregation": "local", "noise": noise},
+        "analysis": analysis or {}, "privacy": {"epsilon": 4.0, "aggregation": "local", "noise": noise},
         "nodes": {"roster": [f"node-{index}" for index in range(nodes)], "deadline": "2099-01-01"},
     })  # fmt: skip
 
@@ -110,3 +118,46 @@ def test_noise_makes_intervals_of_ratios_wider() -> None:
     assert exact is not None
     assert noisy is not None
     assert noisy.high - noisy.low > exact.high - exact.low
+
+
+# Every way of comparing people has relative differences and ratios.
+
+
+@pytest.mark.parametrize("analysis", METHODS.values(), ids=METHODS)
+def test_a_rate_ratio_is_of_the_two_values_shown_and_finds_what_help_prevents(analysis: dict[str, Any]) -> None:
+    result = run_study(plan(analysis=analysis), {"node-0": people(40_000, 1, hidden=0.0)})
+    stays = of(result, "stays")
+    assert stays.rate_ratio is not None
+    assert stays.rate_ratio.estimate == pytest.approx(stays.treated_mean / stays.comparison_mean)
+    assert stays.rate_ratio.low < 1 - FEWER < stays.rate_ratio.high < 1
+    assert stays.e_value is not None
+    assert [of(result, name).rate_ratio for name in ("years", "change")] == [None, None]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_ratios_say_the_same_however_people_are_compared(name: str) -> None:
+    """Pairs on the expected outcome have other comparators for each outcome: their errors do not cancel in a ratio."""
+    analysis, widest = METHODS[name], 3.5 if name in ("pairs", "raw pairs") else 2.0
+    found = run_study(plan(analysis=analysis), {"node-0": people(40_000, 1, hidden=0.0)})
+    for usual, mine in zip(OPEN.ratios, found.ratios, strict=True):
+        assert usual.effect is not None
+        assert mine.effect is not None
+        assert abs(mine.effect.estimate - usual.effect.estimate) < 2 * mine.effect.se
+        assert 0.8 < mine.effect.se / usual.effect.se < widest
+
+
+def test_analyses_beside_the_headline_and_subgroups_have_relative_differences_too() -> None:
+    beside = [analysis | {"share": 0.1} for analysis in METHODS.values()]
+    found = run_study(plan(analysis={"sensitivity": beside}), {"node-0": people(40_000, 1, hidden=0.0)}).further
+    stays = [each.rate_ratio for each in found if each.outcome == "stays"]
+    assert len(stays) == len(METHODS)
+    assert all(each is not None and each.low < 1 - FEWER < each.high for each in stays)
+    assert all(each.rate_ratio is None for each in found if each.outcome == "years")
+
+
+@pytest.mark.parametrize("analysis", [{}, *METHODS.values()], ids=["weighted", *METHODS])
+def test_ratios_take_a_part_of_what_outcomes_get_and_no_more(analysis: dict[str, Any]) -> None:
+    written = plan(noise=True, analysis=analysis).model_dump(mode="json", by_alias=True)
+    with_ratios, without = (schedule(Plan.model_validate(written | more)) for more in ({}, {"ratios": []}))
+    for block in ("treated", "comparator"):
+        assert with_ratios.cost(block) == pytest.approx(without.cost(block), rel=1e-3)

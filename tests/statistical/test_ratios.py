@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cohortium_coordinator.combine.estimate import Weighted, compared, effect
+from cohortium_coordinator.combine.estimate import Weighted
 from cohortium_coordinator.combine.fitted import Fitted
 from cohortium_coordinator.combine.outcome_model import OutcomeModel
+from cohortium_coordinator.combine.part import Part, weighted_part
 from cohortium_coordinator.combine.profile import Means
-from cohortium_coordinator.combine.ratio import Interval, Part, RatioEffect, fieller, rate_ratio, ratio_effect
+from cohortium_coordinator.combine.ratio import Interval, Products, RatioEffect, fieller, rate_ratio, ratio_effect
 from cohortium_coordinator.combine.residual_clip import UNCLIPPED
 from cohortium_coordinator.combine.sums import NoisySum
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
@@ -67,16 +68,14 @@ def study(rng: np.random.Generator, setting: Setting, level: Array) -> tuple[Par
         beta = np.array([np.log(level[k] / (1 - level[k]))])
         model = OutcomeModel(beta, np.zeros((1, 1)), 1.0, 0.5, Link(1.0), level[k])
         steep = float(model.link.slope(level[k]))
-        fitted = Fitted(outcome, model, UNCLIPPED, np.zeros((1, 1)), np.zeros((0, 0)), steep)
+        fitted = Fitted(outcome, model, UNCLIPPED, np.zeros((1, 1)), np.zeros((0, 0)), steep, 1.0)
         square = SQUARE_SCALE * np.array([(r[:, k] ** 2 - 0.5).sum(), (q[:, k] ** 2).sum()])
         mine = noisy(rng, np.array([r[:, k].sum(), square[0]]), noise)
         theirs = noisy(rng, np.array([q[:, k].sum(), square[1], square[1], WEIGHT_SCALE * others[:, k].sum()]), noise)
-        against = compared(theirs, weighted)
-        found = effect(mine, against, count=count, clip=UNCLIPPED, model_variance=0.0, level=against.level)
-        parts.append(Part(fitted, found, mine, theirs, count, count, weighted))
+        parts.append(weighted_part(fitted, mine, theirs, best=count, count=count, weighted=weighted))
     products = [noisy(rng, np.array([(r[:, 0] * r[:, 1]).sum()]), 4 * noise),
                 noisy(rng, np.full(2, (q[:, 0] * q[:, 1]).sum()), 4 * noise)]  # fmt: skip
-    return parts[0], parts[1], ratio_effect(*parts, *products)
+    return parts[0], parts[1], ratio_effect(*parts, Products(*products, n, weighted))
 
 
 def share(found: list[Interval | None], truth: float) -> float:

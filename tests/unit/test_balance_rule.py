@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 from scipy.special import ndtr
 
-from cohortium_coordinator.combine.diagnostics import ALIKE, together
+from cohortium_coordinator.combine.diagnostics import together
+from cohortium_coordinator.combine.rules import ALIKE
 from cohortium_simulations.balance_rule import Characteristic, Setting, characteristics
 from cohortium_simulations.cli import commands
 

@@ -12,10 +12,10 @@ from cohortium_simulations.coverage.acceptance import (
     Summary,
     clopper_pearson,
     floor_limit,
-    foreseen_published,
     judged,
     summarised,
 )
+from cohortium_simulations.coverage.foretold import scenario_forecast
 from cohortium_simulations.coverage.monte_carlo import Replicate
 from cohortium_simulations.coverage.page import Study, as_json, table_lines
 from cohortium_simulations.coverage.plot import plot
@@ -84,20 +84,33 @@ def test_each_rule_is_named_when_it_is_broken(changed: dict[str, float], words: 
     assert words is None or words in verdict.faults[0]
 
 
+def test_raw_pairs_that_cover_more_than_they_say_are_conservative_and_do_not_fail():
+    more, less = ({"coverage": 0.99, "coverage_interval": (0.976, 0.997)},
+                  {"coverage": 0.90, "coverage_interval": (0.87, 0.9299)})  # fmt: skip
+    raw = judged(SCENARIOS["pairs_raw"], summary(**more))
+    assert (raw.passed, raw.conservative) == (True, True)
+    assert table_lines([raw])[2].endswith("passed (conservative) |")
+    assert not judged(SCENARIOS["pairs_raw"], summary(**less)).passed
+    assert not judged(SCENARIOS["pairs"], summary(**more)).passed
+    assert not judged(SCENARIOS["pairs"], summary()).conservative
+
+
 def test_width_is_judged_at_the_base_case_alone_and_more_of_tails_is_allowed():
     limits = {name: floor_limit(scenario) for name, scenario in SCENARIOS.items()}
     assert {limits[name] for name in ("base", "null", "bounded_share", "counts_gentle", "node_shift")} == {1.0}
     assert {limits[name] for name in ("rare_binary", "bed_days")} == {1.15}
+    for name in ("pairs", "strata", "within_node"):
+        assert limits[name] is None
     for name in ("treated_200", "treated_2000", "eps_0.5", "eps_2", "local_noise", "worst_rare", "worst_tail"):
         assert limits[name] is None
     assert floor_limit(BASE.without_noise()) is None
 
 
 def test_a_study_that_cannot_be_published_is_foreseen_and_not_held_against_the_estimator():
-    assert foreseen_published(BASE) > 0.999
-    assert foreseen_published(BASE.without_noise()) == 1.0
+    assert scenario_forecast(BASE).verdict == "feasible"
+    assert not judged(BASE, summary(published=0)).passed
     hopeless = SCENARIOS["worst_rare"]
-    assert foreseen_published(hopeless) < 0.95
+    assert scenario_forecast(hopeless).verdict == "infeasible"
     assert judged(hopeless, summary(published=0)).passed
 
 

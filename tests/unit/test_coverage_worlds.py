@@ -81,8 +81,10 @@ def test_the_truth_is_the_mean_gain_of_the_people_helped_at_the_nodes_asked_abou
     gain -= sum(np.exp(-helped) * helped**j / math.factorial(j) * (10 - j) for j in range(10))
     assert made.truth() == pytest.approx(gain.mean())
     here = made.node != 0
-    assert made.truth(here) == pytest.approx(gain[here[chosen]].mean())
-    assert made.truth(here) != made.truth()
+    assert made.truth(here[chosen]) == pytest.approx(gain[here[chosen]].mean())
+    assert made.truth(here[chosen]) != made.truth()
+    twice = np.where(here[chosen], 1, 2)
+    assert made.truth(twice) == pytest.approx(np.append(gain, gain[~here[chosen]]).mean())
     assert np.ptp(made.change[chosen]) > 0.2
 
 

@@ -19,6 +19,7 @@ from cohortium_coordinator.combine.estimate import Effect, Weighted
 from cohortium_coordinator.combine.found import Found
 from cohortium_coordinator.combine.further_statement import estimand, further_estimates
 from cohortium_coordinator.combine.multiple import adjusted
+from cohortium_coordinator.combine.part import Part
 from cohortium_coordinator.combine.profile import Means, Profile
 from cohortium_coordinator.combine.residual_clip import UNCLIPPED, Price, ResidualClip, choose
 from cohortium_coordinator.combine.sums import NoisySum
@@ -51,10 +52,15 @@ def an_effect(estimate: float, variance: float = 1e-4) -> Effect:
                   variance / 4)  # fmt: skip
 
 
+def said(outcome: Outcome, effect: Effect | None) -> Part | None:
+    return effect and Part(outcome, effect, 1e-4, effect.compared, (effect.sampling, 1e-5), (0.0, 0.0), 0.0, 0.0, 0.3)
+
+
 def findings(study: Plan, headline: Effect, beside: Iterable[Effect | None] = (), **changes: Any) -> Findings:
     people = Means(500.0, 4.0, np.zeros(3), 1e-4)
     outcome, further = study.outcomes[0], estimates(study)[1:]
-    found = tuple(Found(estimate, "", outcome, each, 500.0) for estimate, each in zip(further, beside, strict=True))
+    pairs = zip(further, beside, strict=True)
+    found = tuple(Found(estimate, "", outcome, said(outcome, each), 500.0) for estimate, each in pairs)
     known = Findings(Profile(people, people, np.eye(3)), people, Weighted(900.0, 1.0, 900.0, people), [headline],
                      [UNCLIPPED], NoisySum(np.zeros(3), 1.0), further=found, spreads=(None,))  # fmt: skip
     return replace(known, **changes)
@@ -229,7 +235,7 @@ def test_clipping_is_shown_where_a_release_tells_it_and_only_there() -> None:
         ({"comparison": "within_node"},
          "weighted people of the same data holder (2 data holders) who were not helped."),
         ({"method": "strata", "strata": 5},
-         "people of 2 data holders of the same expected outcome (5 strata) who were not helped."),
+         "weighted people of 2 data holders of the same expected outcome (5 strata) who were not helped."),
         ({"method": "matched_pairs"}, "the most similar person of the same data holder (2 data holders) who was not "
                                       "helped."),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,15 @@ def test_a_covariate_about_which_nothing_is_known_is_spread_evenly() -> None:
     assert age.scale == pytest.approx(49 / 12**0.5)
 
 
+def test_a_covariate_of_the_registry_can_be_bent_and_combined() -> None:
+    asked = plan(
+        covariates=[{"name": "age", "square": True, "bins": [65, 80]}, "sex", "prior.ae_attendances"],
+        interactions=[["age", "sex"]],
+    )
+    assert (asked.covariates[0].square, asked.covariates[0].bins) == (True, (65.0, 80.0))
+    assert plan_digest(asked) != plan_digest(plan())
+
+
 @pytest.mark.parametrize("name", COVARIATES)
 def test_every_covariate_of_the_registry_can_be_planned(name: str) -> None:
     assert name in [
@@ -240,13 +250,21 @@ privacies = st.fixed_dictionaries(
     {"epsilon": st.floats(1e-3, 10), "delta": st.floats(1e-12, 1e-4), "aggregation": st.just("local")},
     optional={"noise": st.booleans(), "assume_colluding_nodes": st.integers(0, 5)},
 )
-numbers = st.builds(lambda name, pair: {"name": name, "low": pair[0], "high": pair[1]}, texts, bounds)
+numbers = st.builds(
+    lambda name, pair, square, bins: {"name": name, "low": pair[0], "high": pair[1], "square": square,
+                                      "bins": cut_points(*pair, bins)},
+    texts, bounds, st.booleans(), st.integers(0, 3),
+)  # fmt: skip
 categories = st.builds(
     lambda name, levels: {"name": name, "levels": levels},
     texts,
     st.lists(texts, min_size=2, max_size=5, unique=True),
 )
 measures = st.builds(lambda name, pair: {"name": name, "low": pair[0], "clip": pair[1]}, texts, bounds)
+
+
+def cut_points(low: float, high: float, count: int) -> list[float]:
+    return [low + (high - low) * (place + 1) / (count + 1) for place in range(count)]
 
 
 def unique(entries: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
@@ -260,11 +278,13 @@ def assert_round_trip(value: Plan) -> None:
     assert Plan.model_validate(value.model_dump()) == value
 
 
-@given(unique(numbers | categories), unique(measures), privacies, texts)
+@given(unique(numbers | categories), unique(measures), privacies, texts, st.booleans())
 def test_any_table_plan_survives_json(
-    covariates: list[Any], outcomes: list[Any], privacy: Any, title: str
+    covariates: list[Any], outcomes: list[Any], privacy: Any, title: str, together: bool
 ) -> None:
-    assert_round_trip(table(covariates=covariates, outcomes=outcomes, privacy=privacy, title=title))
+    pairs = [list(pair) for pair in pairwise(each["name"] for each in covariates)] if together else []
+    asked = table(covariates=covariates, interactions=pairs, outcomes=outcomes, privacy=privacy, title=title)
+    assert_round_trip(asked)
 
 
 @given(

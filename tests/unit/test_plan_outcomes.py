@@ -68,9 +68,11 @@ def test_a_ratio_that_cannot_be_is_explained(ratio: Any, says: str) -> None:
     assert fault(plan, ["bed_days", "bed_days.change"], [ratio]).startswith(says)
 
 
-def test_ratios_need_weighted_comparators_of_all_data_holders() -> None:
-    found = fault(plan, STAYS, ["mean_length_of_stay"], analysis={"method": "strata"})
-    assert found == "analysis: This headline analysis cannot estimate the plan's `ratios`."
+@pytest.mark.parametrize("analysis", [{"method": "strata"}, {"comparison": "within_node"}, {"method": "matched_pairs"}])
+def test_ratios_go_with_every_way_of_comparing_people(analysis: dict[str, Any]) -> None:
+    declared = schedule(plan(STAYS, ["mean_length_of_stay"], analysis=analysis)).round("outcome")
+    products = [vector.name for vector in declared.vectors if "product" in vector.name]
+    assert products == ["treated_product.mean_length_of_stay", "comparator_product.mean_length_of_stay"]
 
 
 def test_a_mean_length_of_stay_among_the_outcomes_is_pointed_to_the_ratios() -> None:

@@ -77,3 +77,16 @@ def test_csv_holds_ratios_and_rate_ratios() -> None:
     ratio = EXAMPLE.outcomes[0].rate_ratio
     assert ratio is not None
     assert f"outcomes,{EXAMPLE.outcomes[0].name},rate_ratio,{ratio.estimate},{ratio.low},{ratio.high}," in rows
+
+
+def test_csv_holds_the_truth_of_a_simulation_s_ratios_in_their_unit() -> None:
+    rows = to_csv(changed(truth={EXAMPLE.outcomes[0].name: -0.2, RATIO.name: -0.5})).splitlines()
+    assert f"truth of the simulation,{EXAMPLE.outcomes[0].name},effect,-0.2,,,per person" in rows
+    assert f'truth of the simulation,{RATIO.name},effect,-0.5,,,"days per admission, per 1"' in rows
+
+
+def test_csv_holds_rate_ratios_of_analyses_beside_the_headline() -> None:
+    each = next(each for each in EXAMPLE.further if each.rate_ratio is not None)
+    rows = [row for row in to_csv(EXAMPLE).splitlines() if ",rate_ratio," in row and "further" in row]
+    assert each.rate_ratio is not None
+    assert any(f",{each.rate_ratio.estimate},{each.rate_ratio.low},{each.rate_ratio.high}," in row for row in rows)

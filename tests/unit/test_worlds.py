@@ -24,7 +24,7 @@ from cohortium_protocols.attrition import EXIT_STEPS
 from cohortium_protocols.plan import Plan
 from cohortium_simulations.events import Effects
 from cohortium_simulations.nhs_numbers import draw_nhs_numbers
-from cohortium_simulations.truth import DEFAULT_CLIPS, truth
+from cohortium_simulations.truth import DEFAULT_CLIPS, DEFAULT_RATIOS, plan_truth, truth
 from cohortium_simulations.worlds import World, WorldSpec, make_world
 from cohortium_simulations.write_world import write_world
 
@@ -209,13 +209,13 @@ def test_the_nodes_measure_what_the_truth_says_on_average(
 ) -> None:
     world, tables = confounded
     outcomes, treated = clipped_outcomes(tables)
-    for name, one in truth(world).items():
+    for name, one in truth(world).outcomes.items():
         values = outcomes[name][treated]
         assert values.mean() == pytest.approx(one.helped, abs=3 * values.std() / np.sqrt(len(values)))
 
 
 def test_truth_equals_the_exact_values_where_there_are_any(world: World) -> None:
-    found, windows = truth(world), world.analysed
+    found, windows = truth(world).outcomes, world.analysed
     exact = {
         "ae_attendances": ("attendances", 0.80),
         "emergency_admissions": ("emergency", 0.85),
@@ -237,7 +237,7 @@ def mean_clipped_poisson(expected: np.ndarray, clip: float) -> float:
 def test_truth_of_bed_days_equals_a_naive_simulation(world: World) -> None:
     rng = np.random.default_rng(3)
     draws = np.array([naive_bed_days(world, rng) for _ in range(60)])
-    found = truth(world)["bed_days"]
+    found = truth(world).outcomes["bed_days"]
     error = np.hypot(found.error, np.std(draws[:, 0] - draws[:, 1]) / np.sqrt(len(draws)))
     assert np.mean(draws[:, 0] - draws[:, 1]) == pytest.approx(found.effect, abs=4 * error)
     assert np.mean(draws[:, 1]) == pytest.approx(found.not_helped, rel=0.06)
@@ -271,8 +271,9 @@ def naive_planned_days(start: int, stop: int, rng: np.random.Generator) -> int:
 
 
 def test_no_effect_means_a_truth_of_zero() -> None:
-    nothing = truth(make_world(replace(SMALL, effects=Effects(0.0, 0.0, 0.0))), draws=80)
-    assert all(one.effect == 0 for one in nothing.values())
+    nothing = truth(make_world(replace(SMALL, effects=Effects(0.0, 0.0, 0.0))), ratios=DEFAULT_RATIOS, draws=80)
+    assert set(nothing.effects.values()) == {0.0}
+    assert nothing.ratios.keys() >= {"mean_length_of_stay", "ae_attendances.rate"}
 
 
 def test_the_truth_is_known_much_better_than_any_study_could_estimate_it(
@@ -280,14 +281,14 @@ def test_the_truth_is_known_much_better_than_any_study_could_estimate_it(
 ) -> None:
     world, tables = confounded
     outcomes, treated = clipped_outcomes(tables)
-    for name, one in truth(world).items():
+    for name, one in truth(world).outcomes.items():
         sampling_error = outcomes[name][treated].std() / np.sqrt(treated.sum())
         assert one.error <= max(0.02 * abs(one.effect), 0.05 * sampling_error)
 
 
 def test_death_is_not_changed(world: World) -> None:
-    assert truth(world)["death"].effect == 0
-    assert truth(world)["death"].helped > 0
+    assert truth(world).outcomes["death"].effect == 0
+    assert truth(world).outcomes["death"].helped > 0
 
 
 def test_a_plain_comparison_has_the_wrong_sign_and_an_adjusted_one_finds_the_truth(
@@ -295,7 +296,7 @@ def test_a_plain_comparison_has_the_wrong_sign_and_an_adjusted_one_finds_the_tru
 ) -> None:
     world, tables = confounded
     outcomes, treated = clipped_outcomes(tables)
-    use, effect = outcomes["ae_attendances"], truth(world)["ae_attendances"].effect
+    use, effect = outcomes["ae_attendances"], truth(world).outcomes["ae_attendances"].effect
     weights = odds_of_help(tables, treated)
     assert weights.sum() ** 2 / (weights**2).sum() > 5 * treated.sum(), "overlap"
     helped, others = use[treated], use[~treated]
@@ -317,3 +318,53 @@ def odds_of_help(tables: list[AnalysisTable], treated: np.ndarray) -> np.ndarray
     design = sm.add_constant(np.column_stack(columns))
     chance = sm.GLM(treated.astype(float), design, family=sm.families.Binomial()).fit().predict()
     return (chance / (1 - chance))[~treated]
+
+
+def test_help_changes_nothing_that_was_before_it(world: World) -> None:
+    earlier = {name: one for name, one in truth(world).outcomes.items() if name.startswith("earlier.")}
+    assert len(earlier) == 4
+    for name, one in earlier.items():
+        assert (one.effect, one.error) == (0.0, 0.0), name
+        assert one.helped > 0
+
+
+def test_earlier_use_is_that_of_a_whole_year_where_people_were_registered(world: World) -> None:
+    people, windows = world.people, world.analysed
+    first = np.maximum(people.registered_from[windows.person], world.spec.span[0])
+    days = np.clip(windows.start - 365 - np.maximum(windows.start - 730, first), 0, 365)
+    expected = people.rates["attendances"][windows.person] * days / 365.25
+    found = truth(world).outcomes["earlier.ae_attendances"]
+    assert found.helped == pytest.approx(mean_clipped_poisson(expected, 8), rel=0.02)
+
+
+def test_a_ratio_is_of_the_people_s_means_and_has_an_effect_of_its_own(world: World) -> None:
+    found = truth(world, ratios=DEFAULT_RATIOS)
+    days, stays = (found.outcomes[name] for name in ("bed_days", "all_admissions"))
+    stay = found.ratios["mean_length_of_stay"]
+    assert stay.helped == pytest.approx(days.helped / stays.helped)
+    assert stay.not_helped == pytest.approx(days.not_helped / stays.not_helped)
+    assert stay.effect == pytest.approx(stay.helped - stay.not_helped)
+    assert 0 < stay.error < 0.1 * abs(stay.effect)
+    years, visits = found.outcomes["follow_up_years"], found.outcomes["ae_attendances"]
+    assert found.ratios["ae_attendances.rate"].effect == pytest.approx(visits.effect / years.helped)
+
+
+def test_a_plan_has_the_truth_of_all_it_asks_for_clipped_as_it_says(world: World) -> None:
+    rate = {"name": "visits", "numerator": "ae_attendances", "denominator": "follow_up_years", "per": 100, "unit": "x"}
+    written = PLAN.model_dump(mode="json", by_alias=True)
+    plan = Plan.model_validate(written | {
+        "outcomes": [{"name": "ae_attendances", "clip": 2}, "follow_up_years", "earlier.bed_days"], "ratios": [rate],
+    })  # fmt: skip
+    found = plan_truth(world, plan)
+    assert list(found.effects) == ["ae_attendances", "follow_up_years", "earlier.bed_days", "visits"]
+    assert found.outcomes["ae_attendances"].clip == 2
+    whole = truth(world, {"ae_attendances": 2, "follow_up_years": 1}, draws=800).outcomes["ae_attendances"]
+    assert found.outcomes["ae_attendances"].effect == whole.effect
+    years = found.outcomes["follow_up_years"].helped
+    assert found.effects["visits"] == pytest.approx(100 * whole.effect / years)
+
+
+def test_a_world_s_files_hold_the_truth_of_ratios_and_of_earlier_use(folder: Path) -> None:
+    known = json.loads((folder / "truth.json").read_text())
+    assert known["outcomes"]["earlier.bed_days"]["effect"] == 0
+    assert known["ratios"]["mean_length_of_stay"]["effect"] != 0

@@ -14,15 +14,15 @@ from cohortium_coordinator.combine.by_node import Nation, heterogeneity
 from cohortium_coordinator.combine.diagnostics import Findings
 from cohortium_coordinator.combine.found import Found, Headline
 from cohortium_coordinator.combine.learned import Learned
+from cohortium_coordinator.combine.part import weighted_part
 from cohortium_coordinator.combine.profile import read_profile
-from cohortium_coordinator.combine.ratio import Part, Ratios, all_ratios
+from cohortium_coordinator.combine.ratio import Products, Ratios, all_ratios
 from cohortium_coordinator.combine.statement import study_result
 from cohortium_coordinator.combine.sums import Answers
 from cohortium_coordinator.result import Heterogeneity, NodeStatus, StudyResult
 from cohortium_protocols.estimates import Estimate, estimates, split_name
 from cohortium_protocols.grouped import is_grouped
 from cohortium_protocols.plan import Plan
-from cohortium_protocols.plan_analysis import is_plain
 from cohortium_protocols.schedules import LAST, schedule
 
 
@@ -51,7 +51,7 @@ class Analysis:
             return grouped.edges(learned, estimate)
         if family == "caliper":
             return pairs.calipers(learned, estimate)
-        return pairs.fifths(learned) if family == "fifths" else learned.parameter(name)
+        return pairs.bands(learned) if family == "bands" else learned.parameter(name)
 
     def result(
         self,
@@ -99,16 +99,14 @@ class Analysis:
         nation = Nation(fitted, headline.effects, learned.best, learned.weighted, learned.sums(LAST))
         return heterogeneity(self.schedule, first, last, nation)
 
-    def _ratios(self, learned: Learned, headline: Headline) -> Ratios | None:
-        if not is_plain(self.plan.analysis):
-            return None
+    def _ratios(self, learned: Learned, headline: Headline) -> Ratios:
         sums = learned.sums(LAST)
-        parts = [
-            Part(learned.fitted(k), effect, sums[f"treated_outcome.{outcome.name}"],
-                 sums[f"comparator_outcome.{outcome.name}"], learned.best, learned.second, learned.weighted)
-            for k, (outcome, effect) in enumerate(zip(self.plan.outcomes, headline.effects, strict=True))
-        ]  # fmt: skip
-        return all_ratios(self.plan, parts, sums)
+        products = {
+            ratio.name: Products(sums[f"treated_product.{ratio.name}"], sums[f"comparator_product.{ratio.name}"],
+                                 learned.second.n, learned.weighted)
+            for ratio in self.plan.ratios
+        }  # fmt: skip
+        return all_ratios(self.plan, headline.parts, products)
 
 
 def _headline(learned: Learned, estimate: Estimate) -> Headline:
@@ -128,6 +126,6 @@ def _found(learned: Learned, estimate: Estimate) -> Iterator[Found]:
         treated, comparators = (
             sums[estimate.name(family, outcome.name)] for family in ("treated_outcome", "comparator_outcome")
         )
-        effect = learned.fitted(k).effect(treated, comparators, best=learned.best, count=learned.second,
-                                          weighted=learned.weighted)  # fmt: skip
-        yield Found(estimate, "", outcome, effect, learned.second.n)
+        part = weighted_part(learned.fitted(k), treated, comparators, best=learned.best, count=learned.second,
+                             weighted=learned.weighted)  # fmt: skip
+        yield Found(estimate, "", outcome, part, learned.second.n)

@@ -12,11 +12,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cohortium_coordinator.combine.diagnostics import COUNT_SDS
 from cohortium_coordinator.combine.estimate import Effect, Weighted, read_weights
 from cohortium_coordinator.combine.fitted import Fitted
 from cohortium_coordinator.combine.meta import Combined, Mean, Study, combined
 from cohortium_coordinator.combine.profile import Means, means, pooled
+from cohortium_coordinator.combine.rules import least_counted
 from cohortium_coordinator.combine.sums import NoisySum, Separate, Together, national_sums
 from cohortium_coordinator.result import (
     ComparedWith,
@@ -29,9 +29,6 @@ from cohortium_coordinator.result import (
 from cohortium_protocols.doubly_robust import COUNT_SCALE
 from cohortium_protocols.plan import Outcome
 from cohortium_protocols.statistics import Schedule
-
-LEAST_PEOPLE = 10
-"""A node's estimate is of more people than this, as the smallest group that a plan may ask to publish."""
 
 Sums = Mapping[str, NoisySum]
 
@@ -61,13 +58,13 @@ class _Node:
     @property
     def counted(self) -> bool:
         """Whether there are people enough; decided on the first round's count, and estimated with the last one's."""
-        return self.first.n > _least(self.first.n_noise)
+        return self.first.n > least_counted(self.first.n_noise)
 
     @property
     def compares(self) -> bool:
         """Whether its own comparators carry information."""
         weighted = self.weighted
-        return min(weighted.total, weighted.effective) > _least(weighted.total_noise)
+        return min(weighted.total, weighted.effective) > least_counted(weighted.total_noise)
 
 
 @dataclass(frozen=True)
@@ -97,10 +94,6 @@ def heterogeneity(
         for fitted, effect in zip(nation.fitted, nation.effects, strict=True)
         for block in (_with_all(fitted, effect, nodes, nation), _with_own(fitted, effect, nodes, nation))
     )
-
-
-def _least(noise: float) -> float:
-    return max(float(LEAST_PEOPLE), COUNT_SDS * math.sqrt(noise))
 
 
 def _read(schedule: Schedule, first: Separate, last: Separate, name: str) -> _Node:

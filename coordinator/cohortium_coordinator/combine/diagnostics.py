@@ -1,4 +1,4 @@
-"""Diagnostics as values: the figure, the rule, and what follows from it. All rules are here."""
+"""Diagnostics as values: the figure, the rule, and what follows from it. The thresholds are in ``rules``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cohortium_coordinator.combine.found import Found
 from cohortium_coordinator.combine.profile import Means, Profile
 from cohortium_coordinator.combine.ratio import Ratios
 from cohortium_coordinator.combine.residual_clip import ResidualClip
+from cohortium_coordinator.combine.rules import ALIKE, COUNT_SDS, LITTLE_I2, MATCHED, Q_LEVEL
 from cohortium_coordinator.combine.sums import Array, NoisySum
 from cohortium_coordinator.result import (
     BalanceRow,
@@ -27,17 +28,6 @@ from cohortium_coordinator.result import (
 from cohortium_protocols.features import features
 from cohortium_protocols.outcomes import OUTCOMES
 from cohortium_protocols.plan import Outcome, Plan
-
-ALIKE = 0.10
-"""Largest standardised mean difference (SMD) of groups called alike."""
-MATCHED = 0.9
-"""Share of the people helped that must be matched for the result to be about nearly all of them."""
-Q_LEVEL = 0.10
-"""Data holders differ when the p-value of Cochran's Q is below this: the usual level, for Q is a weak test."""
-LITTLE_I2 = 0.25
-"""Largest I2 called low (Higgins and others 2003)."""
-COUNT_SDS = 5
-"""A group is counted only when its noisy size is this many noise standard deviations above 0."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +75,10 @@ def balance(plan: Plan, findings: Findings) -> tuple[BalanceRow, ...]:
 
     The intervals hold together: with 95 % probability all of them cover (Sidak 1967). Red: the whole interval of the
     SMD's size is above 0.10; green: all of it below; otherwise it cannot be told.
+
+    Squares, ranges and products are judged by the same rule. They must be alike where all the covariates that they are
+    made from must be: who differs in the square of prior use differs in prior use, but not who differs in its product
+    with age.
     """
     wanted = features(plan)
     sd = standard_deviations(findings.profile)
@@ -94,7 +88,7 @@ def balance(plan: Plan, findings: Findings) -> tuple[BalanceRow, ...]:
     needed = {OUTCOMES[outcome.name].prior for outcome in plan.outcomes if outcome.name in OUTCOMES}
     return tuple(
         balance_row(feature.name, feature.title, before=float(before[i]), after=float(after[i]), half=float(half[i]),
-                    mandatory=feature.covariate in needed)
+                    mandatory=needed.issuperset(feature.covariates))
         for i, feature in enumerate(wanted)
     )  # fmt: skip
 

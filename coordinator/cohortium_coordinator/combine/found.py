@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cohortium_coordinator.combine.estimate import Effect, Weighted
+from cohortium_coordinator.combine.part import Part
 from cohortium_coordinator.combine.profile import Means
 from cohortium_coordinator.combine.residual_clip import ResidualClip
 from cohortium_protocols.estimates import Estimate
@@ -19,7 +20,7 @@ class Found:
         estimate: which of the plan's estimates.
         group: of a subgroup estimate, the category's level; empty otherwise.
         outcome: which outcome.
-        effect: None where there were too few people to tell.
+        part: what is said of it; None where there were too few people to tell.
         people: noisy number of people helped that it is about.
         alone: labels of groups in which nobody could be compared, so that comparators of all groups stood in.
     """
@@ -27,9 +28,14 @@ class Found:
     estimate: Estimate
     group: str
     outcome: Outcome
-    effect: Effect | None
+    part: Part | None
     people: float
     alone: tuple[str, ...] = ()
+
+    @property
+    def effect(self) -> Effect | None:
+        """The effect; None where there were too few people to tell."""
+        return self.part.effect if self.part else None
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,11 @@ class Headline:
     matched: float | None = None
 
     @property
+    def parts(self) -> list[Part]:
+        """What is said of every outcome; a headline leaves none out."""
+        return [each.part for each in self.found if each.part is not None]
+
+    @property
     def effects(self) -> list[Effect]:
-        """The effects; a headline has one for every outcome."""
-        return [each.effect for each in self.found if each.effect is not None]
+        """The effects, in the same order."""
+        return [part.effect for part in self.parts]

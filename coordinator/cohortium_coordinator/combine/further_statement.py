@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from cohortium_coordinator.combine.diagnostics import Findings
 from cohortium_coordinator.combine.estimate import Effect
 from cohortium_coordinator.combine.found import Found
+from cohortium_coordinator.combine.ratio import rate_ratio
+from cohortium_coordinator.combine.ratio_statement import shown
 from cohortium_coordinator.result import FurtherEstimate, NodeStatus, PooledEffect
 from cohortium_protocols.plan import Outcome, Plan
 from cohortium_protocols.plan_analysis import Approach
@@ -33,6 +35,7 @@ def _further(found: Found) -> FurtherEstimate:
         key=estimate.key, title=estimate.title, role="sensitivity" if estimate.by is None else "subgroup",
         method=estimate.approach.method, comparison=estimate.approach.comparison, outcome=found.outcome.name,
         group=found.group, n_treated=found.people, effect=effect and _effect(found.outcome, effect),
+        rate_ratio=shown(rate_ratio(found.part)) if found.part else None,
         noise_share=effect and min(effect.noise / effect.variance, 1.0), alone=found.alone,
     )  # fmt: skip
 
@@ -81,6 +84,7 @@ def _compared_with(approach: Approach, holders: str) -> str:
             most = "the most similar person" if approach.ratio == 1 else f"the {approach.ratio} most similar people"
             return f"{most} {whose}{alike} who {'was' if approach.ratio == 1 else 'were'} not helped"
         case "strata":
-            return f"people {whose}{alike} of the same expected outcome ({approach.strata} strata) who were not helped"
+            strata = f"of the same expected outcome ({approach.strata} strata)"
+            return f"weighted people {whose}{alike} {strata} who were not helped"
         case _:
             return f"weighted people {whose}{alike} who were not helped"

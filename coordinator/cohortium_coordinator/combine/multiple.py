@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from statsmodels.stats.multitest import multipletests
 
-from cohortium_coordinator.result import OutcomeEstimate
+from cohortium_coordinator.result import OutcomeEffect
+
+E = TypeVar("E", bound=OutcomeEffect)
 
 
-def adjusted(outcomes: Sequence[OutcomeEstimate]) -> tuple[OutcomeEstimate, ...]:
+def adjusted(outcomes: Sequence[E]) -> tuple[E, ...]:
     """Returns the outcomes, primary ones with their p-value adjusted for all of them where there are several.
 
     Outcomes in which no difference is expected are checks, and not counted.

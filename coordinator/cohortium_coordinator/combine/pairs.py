@@ -14,25 +14,21 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import ndtri
 
-from cohortium_coordinator.combine.estimate import Compared, Effect, Weighted, effect_with, variance_of
+from cohortium_coordinator.combine.estimate import Compared, Weighted, effect_with, variance_of
+from cohortium_coordinator.combine.expected import Level, expected
 from cohortium_coordinator.combine.fitted import Fitted
 from cohortium_coordinator.combine.found import Found, Headline
 from cohortium_coordinator.combine.learned import Learned
-from cohortium_coordinator.combine.outcome_model import OutcomeModel
+from cohortium_coordinator.combine.part import Part
 from cohortium_coordinator.combine.profile import Means
 from cohortium_coordinator.combine.residual_clip import UNCLIPPED, ResidualClip
+from cohortium_coordinator.combine.rules import least_counted
 from cohortium_coordinator.combine.sums import Array, NoisySum
 from cohortium_protocols.doubly_robust import WEIGHT_SCALE
 from cohortium_protocols.estimates import Estimate, first_primary
-from cohortium_protocols.matched_pairs import FIFTHS, PAIR_SCALE
+from cohortium_protocols.matched_pairs import BANDS, PAIR_SCALE
 from cohortium_protocols.schedules import LAST
 
-_COUNT_SDS = 5
-_LEAST_PAIRS = 10
-"""An analysis beside the headline is shown when its noisy number of pairs is above both: as many noise deviations, and
-as many pairs."""
-_LEVEL_CV = 0.3
-"""How well the model foretells the outcome of the matched comparators, as a share of it."""
 _PRIOR_CV = 0.5
 """How well all comparators' residual variance foretells that of matched people, likewise."""
 _MOST_SPREAD = 4.0
@@ -48,11 +44,11 @@ def calipers(learned: Learned, estimate: Estimate) -> list[float]:
     return [min(approach.caliper * _sd(learned, slopes), 1000.0) for slopes in scores]
 
 
-def fifths(learned: Learned) -> list[float]:
-    """Returns the limits between fifths of the people helped by how likely they were to be, for normal log odds."""
+def bands(learned: Learned) -> list[float]:
+    """Returns the limits between bands of the people helped by how likely they were to be, for normal log odds."""
     tilt = learned.tilt
     middle = tilt.log_scale + float(tilt.tilt @ learned.profile.treated.mean)
-    limits = middle + _sd(learned, tilt.tilt) * ndtri(np.arange(1, FIFTHS) / FIFTHS)
+    limits = middle + _sd(learned, tilt.tilt) * ndtri(np.arange(1, BANDS) / BANDS)
     return [float(each) for each in np.clip(limits, -1000.0, 1000.0)]
 
 
@@ -60,9 +56,9 @@ def found(learned: Learned, estimate: Estimate) -> Iterator[Found]:
     """Yields the estimate's effect on every outcome; beside the headline, only where there are enough pairs."""
     for k, outcome in enumerate(learned.plan.outcomes):
         count = _count(learned, estimate, k)
-        enough = count.n > max(_LEAST_PAIRS, _COUNT_SDS * math.sqrt(count.n_noise))
-        seen = _effect(learned, estimate, k, count) if enough or not estimate.key else None
-        yield Found(estimate, "", outcome, seen, count.n / estimate.approach.ratio)
+        enough = count.n > least_counted(count.n_noise)
+        part = _part(learned, estimate, k, count) if enough or not estimate.key else None
+        yield Found(estimate, "", outcome, part, count.n / estimate.approach.ratio)
 
 
 def headline(learned: Learned, estimate: Estimate) -> Headline:
@@ -80,21 +76,35 @@ def headline(learned: Learned, estimate: Estimate) -> Headline:
                     clips, matched=treated.n / learned.second.n)  # fmt: skip
 
 
-def _effect(learned: Learned, estimate: Estimate, k: int, count: Means) -> Effect:
-    released, fitted = _released(learned, estimate, k), _fitted(learned, estimate, k)
-    adjusted, clip = estimate.approach.adjusted, fitted.clip
-    unit = 1.0 if adjusted else 0.5  # of the difference: residual clips, or 2 y - 1
+def _part(learned: Learned, estimate: Estimate, k: int, count: Means) -> Part:
+    released, fitted, approach = _released(learned, estimate, k), _fitted(learned, estimate, k), estimate.approach
+    unit = 1.0 if approach.adjusted else 0.5  # of the difference: residual clips, or 2 y - 1
     difference = NoisySum(unit * released.values[1:2], unit**2 * released.noise)
-    level, mean = _level(released, count, fitted, learned.best.mean), float(difference.values[0]) / count.n
-    means = (mean, 0.0) if adjusted else (level + mean, level)
+    level = _level(learned, k, released, count)
+    start, mean = 0.0 if approach.adjusted else level.mean, float(difference.values[0]) / count.n
+    helped, others = _variances(learned, k, released, count, (start + mean, start), fitted.clip)
+    seen = effect_with(approach.ratio * helped + others, difference, _NOBODY, count=count, clip=fitted.clip,
+                       level=level.mean, model_variance=fitted.doubt(*_gap(learned, estimate)))  # fmt: skip
+    by_chance = (fitted.clip.clip / fitted.clip.pass_through) ** 2 / count.n
+    clip = learned.corrected(k)
+    return Part(
+        fitted.outcome, seen, level.variance, shared=by_chance * others,
+        chance=(by_chance * approach.ratio * helped, by_chance * others if approach.score == "propensity" else 0.0),
+        counts=(0.0, 0.0), helped=seen.estimate * clip.pass_through / clip.clip, compared=0.0,
+        spread=math.sqrt(_variance(learned, k, clip)),
+    )  # fmt: skip
+
+
+def _variances(
+    learned: Learned, k: int, released: NoisySum, count: Means, means: tuple[float, float], clip: ResidualClip
+) -> tuple[float, float]:
+    """Returns how what is compared varies among the matched people of either side, in clips squared."""
     prior = _variance(learned, k, clip)
     helped, others = (
         variance_of(NoisySum(square, released.noise), each, count, prior=prior, doubt=(_PRIOR_CV * prior) ** 2)
         for square, each in zip((released.values[3:4], released.values[4:5]), means, strict=True)
     )
-    spread = estimate.approach.ratio * helped + others
-    return effect_with(spread, difference, _NOBODY, count=count, clip=clip, level=level,
-                       model_variance=fitted.doubt(*_gap(learned, estimate)))  # fmt: skip
+    return helped, others
 
 
 def _variance(learned: Learned, k: int, clip: ResidualClip) -> float:
@@ -102,8 +112,8 @@ def _variance(learned: Learned, k: int, clip: ResidualClip) -> float:
 
     As among comparators, where they vary with what is expected as the model's curve is steep there.
     """
-    model, sides = learned.models[k], (learned.best, learned.profile.comparators)
-    here, usual = (float(model.link.slope(_expected(model, side.mean))) for side in sides)
+    model = learned.models[k]
+    here, usual = (float(model.link.slope(level)) for level in (expected(learned, k).mean, model.level))
     square = learned.residual_square(k, clip.clip) / clip.clip**2
     return float(np.clip(square * np.clip(here / usual, 1.0, _MOST_SPREAD), 1e-5, 1.0))
 
@@ -125,18 +135,15 @@ def _count(learned: Learned, estimate: Estimate, k: int) -> Means:
     return Means(max(float(released.values[0]) / (2 * PAIR_SCALE), math.sqrt(noise), 1.0), noise, np.empty(0), 0.0)
 
 
-def _level(released: NoisySum, count: Means, fitted: Fitted, helped: Array) -> float:
-    """Returns the matched comparators' mean outcome, drawn towards what the model expects as far as it is noise."""
-    expected = _expected(fitted.model, helped)
-    seen = float(released.values[2]) / WEIGHT_SCALE / count.n
-    noise = (released.noise / WEIGHT_SCALE**2 + seen**2 * count.n_noise) / count.n**2
-    believed = (_LEVEL_CV * expected) ** 2 / ((_LEVEL_CV * expected) ** 2 + noise)
-    return float(np.clip(expected + believed * (seen + 0.5 - expected), 0.0, 1.0))
+def _level(learned: Learned, k: int, released: NoisySum, count: Means) -> Level:
+    """Returns the matched comparators' mean outcome, drawn towards what the model expects as far as it is noise.
 
-
-def _expected(model: OutcomeModel, mean: Array) -> float:
-    """Returns the expected value at these mean features, (p,)."""
-    return float(model.link.mean(model.beta[0] + model.beta[1:] @ mean))
+    Matched people are alike in what is expected, so that by chance it varies with the residuals alone.
+    """
+    usual, seen = expected(learned, k), float(released.values[2]) / WEIGHT_SCALE / count.n
+    by_noise = (released.noise / WEIGHT_SCALE**2 + seen**2 * count.n_noise) / count.n**2
+    found = Level(seen + 0.5, by_noise + _variance(learned, k, UNCLIPPED) / count.n).drawn_to(usual)
+    return Level(float(np.clip(found.mean, 0.0, 1.0)), found.variance)
 
 
 def _gap(learned: Learned, estimate: Estimate) -> tuple[Array, float]:

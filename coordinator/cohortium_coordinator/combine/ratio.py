@@ -10,7 +10,9 @@ what was expected of them, R = a / b, and tau the effects,
 
     A / B - a / b = (tau_a - R tau_b) / B        and        (A / B) / (a / b) = 1 + (tau_a - R tau_b) / (R B).
 
-The two effects are of the same people, and so go together: the products of their residuals are released for this. What
+The two effects are of the same people, and so go together: the products of their residuals are released for this. They
+say how two residuals are correlated; how much of each effect's error comes from those people is the estimator's to say
+(``part``), so that the same products serve every way of comparing people. What
 is expected is known much better than the effects, from comparators; its error is put high, and added as if it went with
 the comparators' part of the effects' error, so that intervals are a little too wide rather than too narrow.
 """
@@ -21,15 +23,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cohortium_coordinator.combine.estimate import Z95, Effect, Weighted
-from cohortium_coordinator.combine.fitted import Fitted
-from cohortium_coordinator.combine.profile import Means
+from cohortium_coordinator.combine.estimate import Z95, Weighted
+from cohortium_coordinator.combine.part import Part
+from cohortium_coordinator.combine.rules import AWAY_FROM_ZERO
 from cohortium_coordinator.combine.sums import NoisySum
-from cohortium_protocols.doubly_robust import WEIGHT_SCALE
 from cohortium_protocols.plan import Plan
 
-AWAY_FROM_ZERO = 5
-"""Standard errors by which a bottom must be above 0 for a ratio to be shown."""
 _CORRELATION = 0.2
 """How well the comparators' correlation of two residuals foretells that of the people helped."""
 
@@ -44,81 +43,20 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What the last round said of one outcome.
+class Products:
+    """How two outcomes' residuals go together, from released sums of their products, in clips.
 
     Attributes:
-        fitted: its model and clip.
-        effect: on it.
-        treated, comparators: the residual sums behind the effect.
-        best: the best reading of the mean features of the people helped.
-        count: the last round's own count of them.
-        weighted: the weighted comparators.
+        helped: over the people helped.
+        compared: (w^2, w) times the products, over the weighted comparators of all data holders.
+        count: noisy number of people helped.
+        weighted: those comparators' weights.
     """
 
-    fitted: Fitted
-    effect: Effect
-    treated: NoisySum
-    comparators: NoisySum
-    best: Means
-    count: Means
+    helped: NoisySum
+    compared: NoisySum
+    count: float
     weighted: Weighted
-
-    @property
-    def size(self) -> float:
-        """What 1 of y is in the outcome's unit."""
-        return self.fitted.outcome.clip - self.fitted.outcome.low
-
-    @property
-    def scale(self) -> float:
-        """What one residual clip is in y, after correction for what the clip hides."""
-        return self.fitted.clip.clip / self.fitted.clip.pass_through
-
-    @property
-    def helped(self) -> float:
-        """The mean residual of the people helped, in residual clips."""
-        return float(self.treated.values[0]) / self.count.n
-
-    @property
-    def compared(self) -> float:
-        """The comparators' weighted mean residual, in residual clips."""
-        return float(self.comparators.values[0]) / self.weighted.total
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation of a residual among the people helped, in residual clips."""
-        return math.sqrt(self.effect.sampling * self.count.n) / self.scale
-
-    @property
-    def level_variance(self) -> float:
-        """The variance of what was expected, in units of y squared; y is taken to spread as far as its mean allows."""
-        level, total, slopes = self.effect.comparison, self.weighted.total, self.fitted.model.beta[1:]
-        gap, noise = self.best.mean - self.weighted.means.mean, self.best.noise + self.weighted.means.noise
-        slope = float(self.fitted.model.link.slope(level))
-        released = (self.comparators.noise / WEIGHT_SCALE**2 + level**2 * self.weighted.total_noise) / total**2
-        moved = slope**2 * noise * float(slopes @ slopes) + self.fitted.doubt(gap, noise)
-        return released + slope / self.weighted.effective + moved
-
-    @property
-    def expected(self) -> float:
-        """What was expected of the people helped, per person, in the outcome's unit above its lower bound."""
-        return self.size * self.effect.comparison
-
-    @property
-    def change(self) -> float:
-        """The effect, in the outcome's unit."""
-        return self.size * self.effect.estimate
-
-    @property
-    def variance(self) -> float:
-        """The effect's variance, in the outcome's unit squared."""
-        return self.size**2 * self.effect.variance
-
-    @property
-    def doubt(self) -> float:
-        """The relative standard error of what was expected; infinite where that is nothing."""
-        level = self.effect.comparison
-        return math.sqrt(self.level_variance) / level if level > 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -151,34 +89,30 @@ class Ratios:
     effects: tuple[RatioEffect | None, ...]
 
 
-def all_ratios(plan: Plan, parts: Sequence[Part], sums: Mapping[str, NoisySum]) -> Ratios:
+def all_ratios(plan: Plan, parts: Sequence[Part], products: Mapping[str, Products]) -> Ratios:
     """Returns every ratio that a study shows.
 
     Args:
         plan: whose.
-        parts: one an outcome.
-        sums: of the last round.
+        parts: what the headline says of each outcome.
+        products: of the two outcomes of each ratio, by its name.
     """
-    known = {part.fitted.outcome.name: part for part in parts}
+    known = {part.outcome.name: part for part in parts}
     effects = (
-        ratio_effect(known[ratio.numerator], known[ratio.denominator],
-                     *(sums[f"{side}_product.{ratio.name}"] for side in ("treated", "comparator")))
-        for ratio in plan.ratios
-    )  # fmt: skip
-    return Ratios(tuple(rate_ratio(part) if _has_rate(part) else None for part in parts), tuple(effects))
-
-
-def _has_rate(part: Part) -> bool:
-    outcome = part.fitted.outcome
-    return outcome.kind in ("count", "binary", "days") and outcome.low == 0
+        ratio_effect(known[ratio.numerator], known[ratio.denominator], products[ratio.name]) for ratio in plan.ratios
+    )
+    return Ratios(tuple(map(rate_ratio, parts)), tuple(effects))
 
 
 def rate_ratio(part: Part) -> Interval | None:
-    """Returns what the people helped had, over what was expected of them; None where that is too near 0."""
-    effect, variance = part.effect, part.level_variance
-    if part.doubt > 1 / AWAY_FROM_ZERO:
+    """Returns what the people helped had, over what was expected of them.
+
+    None where that is too near 0, and for outcomes that are no amounts above 0.
+    """
+    outcome, effect, variance = part.outcome, part.effect, part.level_variance
+    if outcome.kind not in ("count", "binary", "days") or outcome.low != 0 or part.doubt > 1 / AWAY_FROM_ZERO:
         return None
-    together = -math.copysign(math.sqrt(effect.compared * variance), effect.estimate)
+    together = -math.copysign(math.sqrt(part.shared * variance), effect.estimate)
     return _one_more(fieller(effect.estimate, effect.comparison, effect.variance, variance, together))
 
 
@@ -200,23 +134,22 @@ def fieller(
     return Interval(top / bottom, (middle - half) / a, (middle + half) / a)
 
 
-def ratio_effect(top: Part, bottom: Part, helped: NoisySum, compared: NoisySum) -> RatioEffect | None:
+def ratio_effect(top: Part, bottom: Part, products: Products) -> RatioEffect | None:
     """Returns the effect on the ratio of two outcomes; None where the bottom is too near 0.
 
     Args:
         top: the numerator.
         bottom: the denominator.
-        helped: products of the two residuals, over the people helped.
-        compared: (w^2, w) times the products, over comparators.
+        products: of their residuals.
     """
     if bottom.doubt > 1 / AWAY_FROM_ZERO:
         return None
-    together = top.size * bottom.size * _covariance(top, bottom, helped, compared)
+    together = top.size * bottom.size * _covariance(top, bottom, products)
     expected, had = top.expected / bottom.expected, bottom.expected + bottom.change
     doubt = expected * math.hypot(top.doubt, bottom.doubt)
     change = top.change - expected * bottom.change
     main = max(top.variance + expected**2 * bottom.variance - 2 * expected * together, 0.0)
-    shared = top.size * math.sqrt(top.effect.compared) + expected * bottom.size * math.sqrt(bottom.effect.compared)
+    shared = top.size * math.sqrt(top.shared) + expected * bottom.size * math.sqrt(bottom.shared)
     moved = abs(bottom.change) * doubt
     change_variance = main + moved**2 + 2 * moved * shared
     both = together - expected * bottom.variance
@@ -230,24 +163,28 @@ def ratio_effect(top: Part, bottom: Part, helped: NoisySum, compared: NoisySum) 
                        _one_more(ratio) if top.doubt <= 1 / AWAY_FROM_ZERO else None)  # fmt: skip
 
 
-def _covariance(top: Part, bottom: Part, helped: NoisySum, compared: NoisySum) -> float:
+def _covariance(top: Part, bottom: Part, products: Products) -> float:
     """Returns the covariance of two effects, in units of y: by chance on both sides, and by the noise in the counts."""
-    n, total = top.count.n, top.weighted.total
-    chance = _residual_covariance(top, bottom, helped, compared) / n + float(compared.values[0]) / total**2
-    counts = top.helped * bottom.helped * top.count.n_noise / n**2
-    counts += top.compared * bottom.compared * top.weighted.total_noise / total**2
-    most = math.sqrt(top.effect.variance * bottom.effect.variance)
-    return _within(top.scale * bottom.scale * (chance + counts), most)
+    alike = _correlation_helped(top, bottom, products), _correlation_compared(top, bottom, products)
+    chance = (rho * math.sqrt(a * b) for rho, a, b in zip(alike, top.chance, bottom.chance, strict=True))
+    counts = (a * b for a, b in zip(top.counts, bottom.counts, strict=True))
+    return _within(math.fsum((*chance, *counts)), math.sqrt(top.effect.variance * bottom.effect.variance))
 
 
-def _residual_covariance(top: Part, bottom: Part, helped: NoisySum, compared: NoisySum) -> float:
-    """Returns the covariance of two residuals among the people helped: the comparators', moved to the noisy one."""
-    n, total, most = top.count.n, top.weighted.total, top.spread * bottom.spread
-    prior = _within(float(compared.values[1]) / total - top.compared * bottom.compared, most)
-    seen = float(helped.values[0]) / n - top.helped * bottom.helped
-    noise = helped.noise / n**2 + (most**2 + prior**2) / n
-    trust = (_CORRELATION * most) ** 2 + compared.noise / total**2
-    return _within(prior + trust / (trust + noise) * (seen - prior), most)
+def _correlation_helped(top: Part, bottom: Part, products: Products) -> float:
+    """Returns that of two residuals among the people helped: the comparators', moved to the noisy one."""
+    n, total, most = products.count, products.weighted.total, top.spread * bottom.spread
+    prior = _within(float(products.compared.values[1]) / total - top.compared * bottom.compared, most)
+    seen = float(products.helped.values[0]) / n - top.helped * bottom.helped
+    noise = products.helped.noise / n**2 + (most**2 + prior**2) / n
+    trust = (_CORRELATION * most) ** 2 + products.compared.noise / total**2
+    return _within(prior + trust / (trust + noise) * (seen - prior), most) / most
+
+
+def _correlation_compared(top: Part, bottom: Part, products: Products) -> float:
+    """Returns that of two residuals among the comparators, each counted by the square of their weight."""
+    squares = products.weighted.total**2 / products.weighted.effective
+    return _within(float(products.compared.values[0]) / squares / (top.spread * bottom.spread), 1.0)
 
 
 def _within(value: float, most: float) -> float:

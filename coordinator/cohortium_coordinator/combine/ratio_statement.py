@@ -7,18 +7,16 @@ import math
 from cohortium_coordinator.combine.diagnostics import Findings
 from cohortium_coordinator.combine.estimate import Effect
 from cohortium_coordinator.combine.ratio import Interval, RatioEffect
+from cohortium_coordinator.combine.rules import SMALL
 from cohortium_coordinator.result import Check, CheckState, EffectOnRatio, RateRatio, RatioEstimate
 from cohortium_protocols.plan import Outcome, Plan, Ratio
-
-SMALL = 0.2
-"""Standard deviations: a difference below this is small (Cohen 1988)."""
 
 
 def rate_ratios(plan: Plan, findings: Findings) -> tuple[RateRatio | None, ...]:
     """Returns each outcome's rate ratio."""
     if findings.ratios is None:
         return (None,) * len(plan.outcomes)
-    return tuple(map(_rate_ratio, findings.ratios.rate_ratios))
+    return tuple(map(shown, findings.ratios.rate_ratios))
 
 
 def ratio_estimates(plan: Plan, findings: Findings) -> tuple[RatioEstimate, ...]:
@@ -32,7 +30,8 @@ def falsified(plan: Plan, findings: Findings) -> tuple[Check, ...]:
     return tuple(_falsification(*pair, findings.second.n) for pair in pairs if pair[0].expected == "none")
 
 
-def _rate_ratio(found: Interval | None) -> RateRatio | None:
+def shown(found: Interval | None) -> RateRatio | None:
+    """Returns a rate ratio as the result shows it."""
     return RateRatio(estimate=found.estimate, low=found.low, high=found.high) if found else None
 
 
@@ -45,7 +44,7 @@ def _effect(per: float, found: RatioEffect) -> EffectOnRatio:
     difference = found.difference
     return EffectOnRatio(
         treated=per * found.treated, comparison=per * found.comparison, estimate=per * difference.estimate,
-        low=per * difference.low, high=per * difference.high, se=per * found.se, rate_ratio=_rate_ratio(found.ratio),
+        low=per * difference.low, high=per * difference.high, se=per * found.se, rate_ratio=shown(found.ratio),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from scipy.special import ndtr
 
@@ -15,6 +15,9 @@ from cohortium_coordinator.combine.further_statement import estimand, further_es
 from cohortium_coordinator.combine.multiple import adjusted
 from cohortium_coordinator.combine.ratio_statement import falsified, rate_ratios, ratio_estimates
 from cohortium_coordinator.combine.residual_clip import ResidualClip
+from cohortium_coordinator.forecast.expectation import Expectation
+from cohortium_coordinator.forecast.planned import Planned
+from cohortium_coordinator.forecast.verdict import helped_needed
 from cohortium_coordinator.result import (
     Attrition,
     AttritionStep,
@@ -57,22 +60,40 @@ def study_result(
         *diagnostics.analyses_agree(plan, findings), *falsified(plan, findings),
         *(diagnostics.unrecorded(outcome) for outcome in outcomes if outcome.primary),
     )))  # fmt: skip
-    reason = _not_published_because(plan, checks)
+    needed = _helped_needed(plan, findings, outcomes) if _too_few(checks) else None
+    reason = _not_published_because(plan, checks, needed)
     return StudyResult(
         study=plan.study, title=plan.title, question=plan.question, created=created, plan_digest=plan_digest(plan),
         nodes=nodes, method=plan.analysis.method, comparison=plan.analysis.comparison,
         estimand=estimand(plan, nodes, findings.alone, findings.matched),
-        published=reason is None, not_published_because=reason,
+        published=reason is None, not_published_because=reason, helped_needed=needed,
         outcomes=outcomes, ratios=ratio_estimates(plan, findings), further=further_estimates(findings),
         balance=rows, profile=_profile(plan, findings), attrition=_attrition(plan, findings), checks=checks,
         privacy=_privacy(plan, schedule, bounds_from_data), heterogeneity=findings.heterogeneity, truth=truth,
     )  # fmt: skip
 
 
-def _not_published_because(plan: Plan, checks: tuple[Check, ...]) -> str | None:
+def _too_few(checks: tuple[Check, ...]) -> bool:
+    return any(check.name == "group_size" and check.state == "failed" for check in checks)
+
+
+def _helped_needed(plan: Plan, findings: Findings, outcomes: Sequence[OutcomeEstimate]) -> int | None:
+    """Returns how many people helped the planner asks for, among these comparators and with these levels."""
+    levels = {outcome.name: outcome.comparison_mean for outcome in outcomes}
+    comparators = round(findings.profile.comparators.n)
+    return helped_needed(Planned(plan), Expectation(round(findings.profile.treated.n), comparators, levels))
+
+
+def _not_published_because(plan: Plan, checks: tuple[Check, ...], needed: int | None) -> str | None:
     failed = {check.name: check for check in checks if check.state == "failed"}
     if "group_size" in failed:
-        return f"More people would be needed: {failed['group_size'].rule}."
+        enough = (
+            "More people helped alone would not do: such a study needs a larger epsilon, fewer outcomes, or more to "
+            "compare with"
+            if needed is None
+            else f"With about {needed:,} people helped, such a study could be expected to find a change of a third"
+        )
+        return f"More people would be needed: {failed['group_size'].rule}. {enough}."
     if "balance" in failed and plan.publish.balance == "block":
         return f"The groups are not alike enough. {failed['balance'].meaning}"
     return None
@@ -112,13 +133,15 @@ def _people_needed(effect: Effect, n: float) -> int | None:
 
 
 def _profile(plan: Plan, findings: Findings) -> tuple[ProfileRow, ...]:
+    """Returns a row for every feature whose mean has a unit: squares and products are in the balance table alone."""
     groups = (findings.profile.treated.mean, findings.profile.comparators.mean, findings.weighted.means.mean)
     rows = []
     for i, feature in enumerate(features(plan)):
+        if feature.unit is None:
+            continue
         treated, before, after = (feature.shown(float(mean[i])) for mean in groups)
-        unit = "typical" if feature.transform == "log" else "" if feature.level is None else "share"
         rows.append(ProfileRow(covariate=feature.name, title=feature.title, treated=treated,
-                               comparison_before=before, comparison_after=after, unit=unit))  # fmt: skip
+                               comparison_before=before, comparison_after=after, unit=feature.unit))  # fmt: skip
     return tuple(rows)
 
 

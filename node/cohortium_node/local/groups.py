@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohortium_node.features import Side
-from cohortium_node.local.columns import Columns, InGroup
+from cohortium_node.local.columns import Columns, InGroup, Times
 from cohortium_node.local.people import Part, People
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
 from cohortium_protocols.estimates import first_primary
@@ -35,7 +35,7 @@ def grouped_treated(part: Part, k: int, key: str) -> Columns:
 def grouped_comparators(part: Part, k: int, key: str) -> Columns:
     """Returns, one-hot by group, (w / 2, w r, 0.4 (w r)^2, 0.4 w r^2, w y / 2)."""
     people = part.comparators
-    w, r, y = _weight(part, key), people.r[:, k], people.y[:, k]
+    w, r, y = people.w, people.r[:, k], people.y[:, k]
     table = np.column_stack([WEIGHT_SCALE * w, w * r, SQUARE_SCALE * (w * w * r * r), SQUARE_SCALE * (w * r * r),
                              WEIGHT_SCALE * w * y])  # fmt: skip
     return (InGroup(_group(part, people, k, key), part.forms[key].groups, table),)
@@ -44,13 +44,8 @@ def grouped_comparators(part: Part, k: int, key: str) -> Columns:
 def grouped_features(part: Part, k: int, key: str) -> Columns:
     """Returns, one-hot by the group for the first primary outcome, w times the features."""
     people = part.comparators
-    rows = _weight(part, key)[:, None] * people.profile
+    rows = Times(people.w, people.profile)
     return (InGroup(_group(part, people, first_primary(part.outcomes), key), part.forms[key].groups, rows),)
-
-
-def _weight(part: Part, key: str) -> NDArray[np.float64]:
-    people = part.comparators
-    return people.w if part.forms[key].weighted else np.ones(len(people))
 
 
 def _group(part: Part, people: People, k: int, key: str) -> NDArray[np.int64]:

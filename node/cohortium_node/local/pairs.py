@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cohortium_node.features import Array, Pairing, StudyArrays
 from cohortium_node.local.columns import Columns
 from cohortium_node.local.groups import alike
+from cohortium_node.local.matching import Pairs as Chosen
 from cohortium_node.local.matching import Scored, matched
 from cohortium_node.local.people import Parameters, Part, People
 from cohortium_protocols.doubly_robust import SQUARE_SCALE, WEIGHT_SCALE
@@ -54,21 +55,22 @@ class Pairs:
     def matched(self, key: str, k: int) -> StudyArrays:
         """Returns the people in an estimate's pairs for one outcome; who was paired twice stands there twice."""
         if (key, k) not in self._known:
-            self._known[key, k] = self._matched(key, k)
+            arrays, pairs = self._arrays, self.chosen(key, k)
+            sides = arrays.treated.chosen(pairs.treated), arrays.comparators.chosen(pairs.comparators)
+            self._known[key, k] = arrays.of(*sides, arrays.exits[:0])
         return self._known[key, k]
 
-    def _matched(self, key: str, k: int) -> StudyArrays:
+    def chosen(self, key: str, k: int) -> Chosen:
+        """Returns the positions of the people in an estimate's pairs for one outcome."""
         arrays, pairing = self._arrays, self._arrays.pairings[key]
         treated, comparators = (
-            Scored(score, alike(side, pairing.exact, fifth), np.arange(len(side), dtype=np.uint64))
-            for side, score, fifth in zip(
-                (arrays.treated, arrays.comparators), self._scores(pairing, k), self._fifths(pairing, key), strict=True
+            Scored(score, alike(side, pairing.exact, band), np.arange(len(side), dtype=np.uint64))
+            for side, score, band in zip(
+                (arrays.treated, arrays.comparators), self._scores(pairing, k), self._bands(pairing, key), strict=True
             )
         )
         caliper = float(self._parameters[_named("caliper", key)][k])
-        pairs = matched(treated, comparators, caliper=caliper, ratio=pairing.approach.ratio)
-        sides = arrays.treated.chosen(pairs.treated), arrays.comparators.chosen(pairs.comparators)
-        return arrays.of(*sides, arrays.exits[:0])
+        return matched(treated, comparators, caliper=caliper, ratio=pairing.approach.ratio)
 
     def _scores(self, pairing: Pairing, k: int) -> Iterator[Array]:
         """Yields each side's score, shape (n,)."""
@@ -76,9 +78,9 @@ class Pairs:
         column = 0 if pairing.approach.score == "propensity" else k
         return (scores[:, column] for scores in chosen)
 
-    def _fifths(self, pairing: Pairing, key: str) -> Iterator[NDArray[np.int64]]:
-        """Yields each side's fifth of the likelihood of being helped, shape (n,); all the same where not asked for."""
-        edges = self._parameters[_named("fifths", key)] if pairing.approach.score == "both" else np.empty(0)
+    def _bands(self, pairing: Pairing, key: str) -> Iterator[NDArray[np.int64]]:
+        """Yields each side's band of the likelihood of being helped, shape (n,); all the same where not asked for."""
+        edges = self._parameters[_named("bands", key)] if pairing.approach.score == "both" else np.empty(0)
         return (np.searchsorted(np.sort(edges), scores[:, 0]) for scores in self._exponents)
 
     @cached_property

@@ -2,11 +2,13 @@
 
 Coverage, bias, error and width are of the published studies; ``coverage_all`` is of all of them. A scenario passes when
 
-- the 99 % Clopper-Pearson interval of the coverage of the nominal 95 % interval meets [93 %, 97.5 %],
+- the 99 % Clopper-Pearson interval of the coverage of the nominal 95 % interval meets [93 %, 97.5 %]; pairs whose
+  outcome model is not taken off may cover more (their variance leaves out that people of a pair are alike), and are
+  then called conservative,
 - the bias is at most 0.2 of the mean standard error,
 - ``floor_ratio`` is at most 1.00 for counts and shares, 1.15 for yes or no and days, where noise is summed, 500 people
   are helped and epsilon is 1; elsewhere it is told and not judged,
-- at least 95 % of the studies are published, unless that was to be foreseen from the plan.
+- at least 95 % of the studies are published, unless the planner had called the scenario infeasible.
 
 With fewer than a thousand replicates the same rules are applied, and the verdict is a hint.
 """
@@ -18,21 +20,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from scipy.special import ndtr
 from scipy.stats import beta
 
-from cohortium_protocols.doubly_robust import COUNT_SCALE
+from cohortium_coordinator.forecast.verdict import PUBLISHED
+from cohortium_protocols.plan_analysis import is_plain
+from cohortium_simulations.coverage.foretold import scenario_forecast
 from cohortium_simulations.coverage.monte_carlo import Replicate
 from cohortium_simulations.coverage.scenarios import Scenario
-from cohortium_simulations.coverage.summed_noise import SummedNoise
 
 ENOUGH = 1000
 """Replicates from which on a verdict counts."""
 COVERAGE = (0.93, 0.975)
 LARGEST_BIAS = 0.2
-PUBLISHED = 0.95
 _FLOOR_LIMITS = {"count": 1.0, "share": 1.0, "binary": 1.15, "days": 1.15}
-_COUNT_SDS = 5
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ class Verdict:
         return not self.faults
 
     @property
+    def conservative(self) -> bool:
+        """Whether the intervals hold the truth more often than they say, beyond chance."""
+        return self.summary.coverage_interval[0] > COVERAGE[1]
+
+    @property
     def counts(self) -> bool:
         """Whether there are enough replicates to say so."""
         return self.summary.replicates >= ENOUGH
@@ -114,40 +119,28 @@ def clopper_pearson(successes: int, count: int, level: float = 0.99) -> tuple[fl
 def judged(scenario: Scenario, summary: Summary) -> Verdict:
     """Returns whether a scenario's figures are accepted."""
     limit = floor_limit(scenario)
-    faults = (_publishing(scenario, summary), _coverage(summary), _bias(summary), _width(summary, limit))
+    faults = (_publishing(scenario, summary), _coverage(scenario, summary), _bias(summary), _width(summary, limit))
     return Verdict(scenario, summary, tuple(filter(None, faults)), limit)
 
 
 def floor_limit(scenario: Scenario) -> float | None:
     """Returns the largest accepted floor ratio; None where the design sets no limit."""
-    plain = scenario.noise and scenario.aggregation == "secure"
+    plain = scenario.noise and scenario.aggregation == "secure" and is_plain(scenario.analysis)
     if not plain or scenario.world.helped != 500 or scenario.epsilon != 1.0:
         return None
     return _FLOOR_LIMITS[scenario.world.law.kind]
 
 
-def foreseen_published(scenario: Scenario) -> float:
-    """Returns the share of studies whose noisy count of people helped will allow a headline, from the plan alone.
-
-    The first round's count must be above the plan's minimum and above 5 standard deviations of its own noise.
-    """
-    helped, minimum = scenario.world.helped, scenario.plan.publish.minimum_treated
-    noise = SummedNoise.of(scenario.plan)
-    vector = scenario.schedule.round("profile").vector("treated_profile")
-    spread = float(noise.deviations(vector, scenario.world.nodes)[0]) / vector.grid / COUNT_SCALE
-    return float(ndtr((helped - max(minimum, _COUNT_SDS * spread)) / spread)) if spread else float(helped > minimum)
-
-
 def _publishing(scenario: Scenario, summary: Summary) -> str | None:
-    foreseen = foreseen_published(scenario)
-    if summary.published_share >= PUBLISHED or foreseen < PUBLISHED:
+    if summary.published_share >= PUBLISHED or scenario_forecast(scenario).verdict == "infeasible":
         return None
-    return f"{summary.published_share:.1%} published, below {PUBLISHED:.0%}, and {foreseen:.1%} were foreseen"
+    return f"{summary.published_share:.1%} published, below {PUBLISHED:.0%}, and the planner had not foreseen it"
 
 
-def _coverage(summary: Summary) -> str | None:
+def _coverage(scenario: Scenario, summary: Summary) -> str | None:
     (low, high), (least, most) = COVERAGE, summary.coverage_interval
-    if summary.coverage is None or (most >= low and least <= high):
+    may_cover_more = scenario.analysis.method == "matched_pairs" and not scenario.analysis.adjusted
+    if summary.coverage is None or (most >= low and (least <= high or may_cover_more)):
         return None
     return f"coverage {summary.coverage:.1%}, which chance does not bring from {low:.0%} to {high:.1%}"
 

@@ -91,10 +91,14 @@ class ArrayWorld:
         chosen = self.table.treated
         return self.spec.law.moments(self.level[chosen], self.change[chosen])
 
-    def truth(self, here: Mask | None = None) -> float:
-        """Returns the average effect on the people helped, of everybody or of some nodes' people, shape (n,)."""
+    def truth(self, times: Mask | Integers | None = None) -> float:
+        """Returns the average effect on the people helped.
+
+        Args:
+            times: how many times each of them counts, in the order of the table, shape (helped,); once if not given.
+        """
         gain = self.with_help.mean - self.without_help.mean[self.table.treated]
-        return float(np.mean(gain if here is None else gain[here[self.table.treated]]))
+        return float(np.average(gain, weights=times))
 
     def at(self, here: Mask) -> AnalysisTable:
         """Returns the table of these people alone."""

@@ -8,7 +8,7 @@ by pair.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -16,12 +16,12 @@ from functools import lru_cache, partial
 import numpy as np
 from numpy.random import SeedSequence
 
-from cohortium_coordinator.result import StudyResult
-from cohortium_simulations.arrays import Mask
+from cohortium_node.data.table import AnalysisTable
+from cohortium_simulations.arrays import Integers, Mask
 from cohortium_simulations.coverage.array_worlds import ArrayWorld, make_array_world
 from cohortium_simulations.coverage.floor import ideal_width
 from cohortium_simulations.coverage.scenarios import Scenario
-from cohortium_simulations.coverage.study import MemoryStudy
+from cohortium_simulations.coverage.study import Answered, MemoryStudy
 from cohortium_simulations.coverage.summed_noise import SummedNoise
 
 LOST_NODE = 2
@@ -33,7 +33,8 @@ class Replicate:
     """One study beside its truth; amounts in the outcome's own unit per person.
 
     Attributes:
-        truth: the effect on the people helped at the nodes that answered to the end, on the clipped outcome.
+        truth: the effect on the people helped whom the study is about, on the clipped outcome: those at the nodes that
+            answered to the end, and of pairs, those who were matched.
         estimate, low, high, se: what the study says.
         ideal: width of the ideal interval (``floor``).
         published: whether the study would publish a headline.
@@ -76,11 +77,15 @@ def replicate(scenario: Scenario, seed: SeedSequence, *, factor: float = 1.0) ->
     """Returns one replicate; ``seed`` decides it."""
     for_world, for_noise = map(np.random.default_rng, _children(seed))
     world = make_array_world(scenario.world, for_world)
-    study, here = _study(scenario, factor), _answering(scenario, world)
-    result = _result(scenario, study, world, for_noise)
+    study, here, tables = _study(scenario, factor), _answering(scenario, world), _tables(scenario, world)
+    lost = {scenario.plan.nodes.roster[LOST_NODE]: scenario.lost_after} if scenario.lost_after else {}
+    answered = study.answered(tables, for_noise, lost)
+    result = study.result(answered)
+    pairs = scenario.analysis.method == "matched_pairs"
+    times = _matched(study, world, tables, answered) if pairs else here[world.table.treated]
     outcome = result.outcomes[0]
     return Replicate(
-        truth=world.truth(here), estimate=outcome.estimate, low=outcome.low, high=outcome.high, se=outcome.se,
+        truth=world.truth(times), estimate=outcome.estimate, low=outcome.low, high=outcome.high, se=outcome.se,
         ideal=ideal_width(world, study.plan, here), published=result.published,
     )  # fmt: skip
 
@@ -95,12 +100,23 @@ def _study(scenario: Scenario, factor: float) -> MemoryStudy:
     return MemoryStudy(scenario.plan, SummedNoise(SummedNoise.of(scenario.plan).rules, factor))
 
 
-def _result(scenario: Scenario, study: MemoryStudy, world: ArrayWorld, rng: np.random.Generator) -> StudyResult:
-    if scenario.lost_after is None:
-        return study.pooled(world.table, rng)
+def _tables(scenario: Scenario, world: ArrayWorld) -> dict[str, AnalysisTable]:
+    """Returns the nodes' people; all at the first node where it makes no difference who is where."""
     roster = scenario.plan.nodes.roster
-    tables = {name: world.at(world.node == place) for place, name in enumerate(roster)}
-    return study.by_node(tables, rng, {roster[LOST_NODE]: scenario.lost_after})
+    if scenario.lost_after is None and scenario.analysis.comparison == "national":
+        return {roster[0]: world.table}
+    return {name: world.at(world.node == place) for place, name in enumerate(roster)}
+
+
+def _matched(
+    study: MemoryStudy, world: ArrayWorld, tables: Mapping[str, AnalysisTable], answered: Answered
+) -> Integers:
+    """Returns how many pairs each of the people helped is in, in the order of the world's table, shape (helped,)."""
+    where, times = world.node[world.table.treated], np.zeros(world.spec.helped, dtype=np.int64)
+    for place, name in enumerate(tables):
+        if name in answered.here:
+            times[where == place] = study.pairs_of(tables[name], name, answered)
+    return times
 
 
 def _answering(scenario: Scenario, world: ArrayWorld) -> Mask:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cohortium_simulations.coverage.acceptance import COVERAGE, ENOUGH, LARGEST_BIAS, PUBLISHED, Verdict
+from cohortium_coordinator.forecast.verdict import PUBLISHED
+from cohortium_simulations.coverage.acceptance import COVERAGE, ENOUGH, LARGEST_BIAS, Verdict
 from cohortium_simulations.coverage.plot import plot
 
 _HEAD = ("scenario", "studies", "coverage (99 % interval)", "bias / se", "RMSE", "floor ratio (limit)",
@@ -74,6 +75,7 @@ def _figure(value: float | None, form: str, more: str = "") -> str:
 
 def _verdict_text(verdict: Verdict) -> str:
     said = "passed" if verdict.passed else f"FAILED: {'; '.join(verdict.faults)}"
+    said += " (conservative)" if verdict.conservative else ""
     return said if verdict.counts else f"too few to judge; so far {said}"
 
 
@@ -87,6 +89,7 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "floor_ratio": summary.floor_ratio, "floor_limit": verdict.floor_limit,
         "coverage_all": summary.coverage_all, "published_share": summary.published_share,
         "enough_replicates": verdict.counts, "passed": verdict.passed, "faults": list(verdict.faults),
+        "conservative": verdict.conservative,
     }  # fmt: skip
 
 
@@ -116,12 +119,13 @@ def _markdown(study: Study) -> str:
         "",
         f"Accepted: the 99 % interval (Clopper-Pearson) of the coverage meets {low:.0%} to {high:.1%}; the bias is at "
         f"most {LARGEST_BIAS} of the standard error; the floor ratio is within its limit where it has one; and at "
-        f"least {PUBLISHED:.0%} are published unless the plan let fewer be foreseen. Below {ENOUGH:,} studies that is "
-        "a hint.",
+        f"least {PUBLISHED:.0%} are published unless the planner had called the scenario infeasible. Below {ENOUGH:,} "
+        "studies that is a hint.",
         "",
         "- *Coverage*, *bias*, *RMSE* and *floor ratio* are of the published studies, *coverage of all* of all.",
         "- *Truth*: the mean over the people helped of the expected clipped outcome with help less that without, "
-        "given their covariates and node. *RMSE* in the outcome's unit per person.",
+        "given their covariates and node; of pairs, over those who were matched. *RMSE* in the outcome's unit per "
+        "person.",
         "- *Floor ratio*: median width of the interval over that of the ideal: the efficiency bound without noise "
         "and one release of the people helped's sums with the whole budget.",
         "",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from cohortium_protocols.covariates import COVARIATES, public_scale, transformed
 from cohortium_protocols.plan import Plan
+from cohortium_protocols.plan_analysis import Approach
 from cohortium_protocols.schedules import schedule
 from cohortium_protocols.statistics import Schedule
 from cohortium_simulations.coverage.array_worlds import YES_NO, ArrayWorldSpec
@@ -21,6 +22,8 @@ NUMBERS = (
     "prior.elective_admissions", "prior.outpatient_attendances", "prior.bed_days",
 )  # fmt: skip
 """Covariates that are numbers, with the registry's public bounds, centres and scales."""
+DEFAULT = Approach()
+"""The analysis of plans that name none: weighted comparators of all nodes, and an outcome model."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Scenario:
         epsilon, delta: the privacy budget of each study.
         aggregation: ``secure``, noise summed over nodes, or ``local``, every node its own full noise.
         lost_after: the round after which the third node is lost; nobody is when not given.
+        analysis: the headline, as a plan says it.
         noise: whether noise is added.
     """
 
@@ -44,6 +48,7 @@ class Scenario:
     delta: float = 1e-6
     aggregation: Literal["secure", "local"] = "secure"
     lost_after: str | None = None
+    analysis: Approach = DEFAULT
     noise: bool = True
 
     @cached_property
@@ -69,6 +74,7 @@ def scenario_plan(scenario: Scenario) -> Plan:
         "question": "Does the interval hold the truth?",
         "covariates": [*map(_number, NUMBERS), *map(_yes_or_no, YES_NO)],
         "outcomes": [{"name": law.name, "low": 0.0, "clip": law.clip, "kind": law.kind}],
+        "analysis": scenario.analysis.model_dump(mode="json"),
         "privacy": {
             "epsilon": scenario.epsilon, "delta": scenario.delta, "aggregation": scenario.aggregation,
             "tolerate_lost_nodes": int(scenario.lost_after is not None), "noise": scenario.noise,
@@ -97,11 +103,18 @@ _EFFECTS: dict[str, tuple[Law, float]] = {
 def _of(name: str, meaning: str, outcome: str = "counts", **changed: Any) -> Scenario:
     """Returns a scenario that differs from the base case in what is named; some of that is the world's."""
     law, effect = _EFFECTS[outcome]
-    about_study = {key: changed.pop(key) for key in ("epsilon", "aggregation", "lost_after") if key in changed}
+    about_study = {
+        key: changed.pop(key) for key in ("epsilon", "aggregation", "lost_after", "analysis") if key in changed
+    }
     return Scenario(name, meaning, ArrayWorldSpec(law, **{"effect": effect, **changed}), **about_study)
 
 
+def _approach(**written: Any) -> Approach:
+    return Approach.model_validate(written)
+
+
 _LOST_AFTER = "model_2"
+_PAIRS, _STRATA = _approach(method="matched_pairs"), _approach(method="strata")
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
@@ -129,6 +142,19 @@ SCENARIOS: dict[str, Scenario] = {
         _of("worst_null", "no effect, epsilon 4", effect=0.0, epsilon=4.0),
         _of("worst_nodes", "heterogeneous effect, nodes differ, and one is lost", heterogeneous=True, node_shift=0.1,
             lost_after=_LOST_AFTER),
+        _of("pairs", "pairs inside nodes on both scores", analysis=_PAIRS),
+        _of("pairs_expected", "pairs on the expected outcome alone",
+            analysis=_approach(method="matched_pairs", score="prognostic")),
+        _of("pairs_odds", "pairs on the likelihood of being helped alone",
+            analysis=_approach(method="matched_pairs", score="propensity")),
+        _of("pairs_raw", "pairs whose outcome model is not taken off",
+            analysis=_approach(method="matched_pairs", adjusted=False)),
+        _of("pairs_gentle", "pairs, gentle selection", selection=0.7, analysis=_PAIRS),
+        _of("pairs_null", "pairs, help changes nothing", effect=0.0, analysis=_PAIRS),
+        _of("strata", "10 strata of the expected outcome", analysis=_STRATA),
+        _of("strata_gentle", "strata, gentle selection", selection=0.7, analysis=_STRATA),
+        _of("strata_null", "strata, help changes nothing", effect=0.0, analysis=_STRATA),
+        _of("within_node", "weighted comparators of the same node", analysis=_approach(comparison="within_node")),
     )
 }  # fmt: skip
 """Name -> scenario, in the order in which they are shown."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 from numpy.random import Generator
 
 from cohortium_coordinator.combine.analysis import Analysis
@@ -17,8 +19,11 @@ from cohortium_coordinator.combine.sums import Separate, Together
 from cohortium_coordinator.result import NodeStatus, StudyResult
 from cohortium_node.data.table import AnalysisTable
 from cohortium_node.features import study_arrays
-from cohortium_node.local.reduce import reduce_round
+from cohortium_node.local.pairs import Pairs
+from cohortium_node.local.reduce import PEOPLE_AT_A_TIME, checked_parameters, reduce_round
+from cohortium_protocols.estimates import first_primary
 from cohortium_protocols.plan import Plan
+from cohortium_protocols.schedules import LAST
 from cohortium_protocols.statistics import RoundSpec
 from cohortium_simulations.arrays import Integers
 from cohortium_simulations.coverage.summed_noise import SummedNoise
@@ -26,6 +31,21 @@ from cohortium_simulations.coverage.summed_noise import SummedNoise
 _CREATED = "2000-01-01T00:00:00+00:00"
 
 Vectors = dict[str, Integers]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came back from the nodes.
+
+    Attributes:
+        answers: round -> what was released in it.
+        asked: the last round's parameters.
+        here: the nodes that answered to the end, and those that hold nobody.
+    """
+
+    answers: Mapping[str, Separate | Together]
+    asked: Mapping[str, Any]
+    here: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -45,14 +65,10 @@ class MemoryStudy:
         """The coordinator's analysis, which remembers nothing between studies."""
         return Analysis(self.plan)
 
-    def pooled(self, people: AnalysisTable, rng: Generator) -> StudyResult:
-        """Returns the result of a study whose people are all reduced at once: as if one node held them."""
-        return self.by_node({self.plan.nodes.roster[0]: people}, rng)
-
-    def by_node(
+    def answered(
         self, tables: Mapping[str, AnalysisTable], rng: Generator, lost: Mapping[str, str] | None = None
-    ) -> StudyResult:
-        """Returns the result of a study in which every node reduces its own people.
+    ) -> Answered:
+        """Returns what the nodes release, each of which reduces its own people.
 
         Args:
             tables: node -> its people; a node of the roster that is not named holds nobody, and adds noise alone.
@@ -60,15 +76,30 @@ class MemoryStudy:
             lost: node -> the last round that it answered.
         """
         lost = lost or {}
-        people = {name: study_arrays(self.plan, table) for name, table in tables.items()}
+        people = {name: study_arrays(self.plan, table, name) for name, table in tables.items()}
         here = self.plan.nodes.roster
         answers: dict[str, Separate | Together] = {}
+        asked: Mapping[str, Any] = {}
         for spec in self.analysis.schedule.rounds:
             asked = self.analysis.parameters(spec.name, answers)
             exact = {name: reduce_round(spec, asked, people[name]) for name in here if name in people}
             answers[spec.name] = self._answer(spec, exact, here, rng)
             here = tuple(name for name in here if lost.get(name) != spec.name)
-        return self.analysis.result(answers, created=_CREATED, nodes=self._statuses(here))
+        return Answered(answers, asked, here)
+
+    def result(self, answered: Answered) -> StudyResult:
+        """Returns what the coordinator makes of it."""
+        return self.analysis.result(answered.answers, created=_CREATED, nodes=self._statuses(answered.here))
+
+    def pairs_of(self, people: AnalysisTable, node: str, answered: Answered) -> Integers:
+        """Returns how many pairs of the headline, for the first primary outcome, each of a node's people helped is in.
+
+        Shape (helped,), in the order of the table. No node would ever release this.
+        """
+        arrays = study_arrays(self.plan, people, node)
+        asked = checked_parameters(self.analysis.schedule.round(LAST), answered.asked)
+        pairs = Pairs(arrays, asked, PEOPLE_AT_A_TIME).chosen("", first_primary(self.plan.outcomes))
+        return np.bincount(pairs.treated, minlength=len(arrays.treated))
 
     def _answer(
         self, spec: RoundSpec, exact: Mapping[str, Vectors], here: tuple[str, ...], rng: Generator
