@@ -60,7 +60,7 @@ from cohortium_coordinator.study.status import StudyStatus, node_statuses, study
 from cohortium_coordinator.study.witness import Witness
 from cohortium_protocols.canonical import pack_integers
 from cohortium_protocols.channel import Post
-from cohortium_protocols.errors import InputError, SecureSumFailed, TrustError
+from cohortium_protocols.errors import InputError, SecureSumFailed, TrustError, UsageFault
 from cohortium_protocols.messages import Close, PlanMessage, RoundRequest, read
 from cohortium_protocols.plan_check import load_plan
 from cohortium_protocols.secure_sum import Total
@@ -160,7 +160,7 @@ class StudyService:
         """Returns where a study stands.
 
         Raises:
-            InputError: there is no such study.
+            UsageFault: there is no such study.
         """
         with self._turn:
             at = now or datetime.now(UTC)
@@ -181,7 +181,8 @@ class StudyService:
             truth: the true effects (simulations only).
 
         Raises:
-            InputError: there is no such study, or its rounds are not finished.
+            UsageFault: there is no such study.
+            InputError: its rounds are not finished.
         """
         with self._turn:
             records, opened = self._records(study), self._opened(study)
@@ -200,7 +201,8 @@ class StudyService:
         """Returns a study's result merged with those of late studies that complete it; always the same.
 
         Raises:
-            InputError: a study is not there, is named twice, or has no result.
+            UsageFault: a study is not there.
+            InputError: one is named twice, or has no result.
             PlanError: a late study does not complete the first one, or asks something else.
             RefusedError: a result was not published, or a node is in two of them.
         """
@@ -211,7 +213,8 @@ class StudyService:
         """Returns the report as a file of the kind html, json or csv.
 
         Raises:
-            InputError: there is no such study, or no report of it.
+            UsageFault: there is no such study.
+            InputError: there is no report of it.
         """
         path = self._settings.reports / study / f"report.{suffix}"
         if self._records(study).reported is None or not path.is_file():
@@ -387,10 +390,7 @@ class StudyService:
     def _records(self, study: str) -> Records:
         records = self._store.records(study)
         if records is None:
-            raise InputError(
-                f"There is no study called '{study}' here.",
-                do="look at the names with `cohortium study list`",
-            )
+            raise UsageFault(f"There is no study called '{study}' here.", do="see `cohortium study list`")
         return records
 
     def _opened(self, study: str) -> OpenStudy:

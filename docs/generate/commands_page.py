@@ -26,7 +26,8 @@ Made from the programs themselves; they say the same with `--help`.
 
 - Results go to standard output, talk and errors to standard error.
 - `-` in the place of a file is standard input or output.
-- `--json` prints the same facts for programs.
+- `--json` prints the same facts for programs, in place of the text. In `cohortium-sim` it takes the name of
+  a file, into which it writes them beside the text; `--json -` is standard output.
 - `--help` works after every command.
 - `cohortium-node` takes its configuration before the command: `cohortium-node -c north/node.toml check`."""
 _OTHER_CODES = {0: "done", 1: "a fault in Cohortium itself: please report it", 130: "interrupted (Ctrl-C)"}
@@ -89,7 +90,7 @@ def _block(part: str) -> str:
     if not part.startswith("\b"):
         return " ".join(part.split())
     first, _, rest = part.removeprefix("\b").lstrip("\n").partition("\n")
-    return f"{first}\n\n{fenced(inspect.cleandoc(rest))}"
+    return f"{first}\n\n{fenced(inspect.cleandoc(rest))}" if rest.strip() else first
 
 
 def _options(command: click.Command) -> str:

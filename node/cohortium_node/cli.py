@@ -316,7 +316,8 @@ def _asked(file: Path, config: Config, policy: Policy) -> tuple[Plan, str]:
         with click.open_file(str(file), encoding="utf-8") as opened:
             text = opened.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The file {file} cannot be read.", do="name a plan: YAML, or as signed") from error
+        why = error.strerror or "" if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"The file {file} cannot be read.", why=why, do="name a plan: YAML, or as signed") from error
     if not is_signed_plan(text):
         return load_plan(text, str(file)), config.operator
     message, envelopes = read_signed_plan(text, policy.operators)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cohortium_protocols.errors import InputError
 from cohortium_protocols.plan_fault import suggestion
@@ -27,6 +27,16 @@ def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
 
 
 LocalPath = Annotated[Path, AfterValidator(_beside_the_file)]
+ADDRESS = re.compile(r"[^\s/]+:[0-9]{1,5}")
+"""How a relay's address is written."""
+EXAMPLE_ADDRESS = "relay.example.org:8443"
+
+
+def _host_and_port(address: str) -> str:
+    if not ADDRESS.fullmatch(address):
+        raise PydanticCustomError("address", f"must be HOST:PORT, for example {EXAMPLE_ADDRESS}")
+    return address
+
 
 
 class Settings(BaseModel):
@@ -50,7 +60,7 @@ class CohortSettings(Settings):
 class RelaySettings(Settings):
     """The operator's relay, and the three files of mutual TLS."""
 
-    address: str = Field(pattern=r"^[^\s/]+:[0-9]{1,5}$", examples=["relay.example.org:8443"])
+    address: Annotated[str, AfterValidator(_host_and_port)]
     authority: LocalPath
     certificate: LocalPath
     key: LocalPath
@@ -158,6 +168,8 @@ def _fault(error: ErrorDetails, model: type[BaseModel]) -> str:
         )
     if error["type"] == "missing":
         return f"`{name}` is missing."
+    if error["type"] == "string_pattern_mismatch":
+        return f"`{name}` must be small letters, digits and hyphens."
     if error["type"] == "path_type":
         return f"`{name}` must be a path, in quotes."
     return f"`{name}`: {error['msg'][:1].lower()}{error['msg'][1:]}."

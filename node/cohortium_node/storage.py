@@ -47,6 +47,8 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     Raises:
         StorageError: it is not there, or cannot be read.
     """
+    if not path.is_file():
+        raise StorageError(f"There is no ledger or other database at {path}.", do="check the path")
     in_use = path.with_name(path.name + "-wal").exists()
     with refusing_faults(path):
         options = "mode=ro" if in_use else "mode=ro&immutable=1"
@@ -64,5 +66,5 @@ def refusing_faults(path: Path | None, kind: type[StorageError] = StorageError) 
         raise kind(
             f"The node's own records{f' in {path.name}' if path else ''} cannot be read or written.",
             why=str(error),
-            do="check the disk's free space and the folder's permissions; nothing was released",
+            do="check the file, the disk's free space and the folder's permissions; nothing was released",
         ) from error

@@ -13,7 +13,7 @@ from cohortium_node.anchors import Anchors
 from cohortium_node.approvals import Desk
 from cohortium_node.audit import Audit
 from cohortium_node.cohorts import CohortFolder
-from cohortium_node.config import Config, read_study_key
+from cohortium_node.config import ADDRESS, EXAMPLE_ADDRESS, Config, read_study_key
 from cohortium_node.data.source import FolderSource
 from cohortium_node.ledger import Ledger
 from cohortium_node.policy import Policy, read_policy
@@ -56,11 +56,14 @@ def make(beginning: Beginning) -> Path:
 
     Raises:
         StorageError: a file is there already, or cannot be written; no existing file is changed.
-        InputError: the name cannot be a node's, or the study key is none.
+        InputError: the name cannot be a node's, the relay's address is none, or the study key is none.
     """
     folder, config = beginning.folder, beginning.folder / "node.toml"
     if config.exists():
         raise StorageError(f"{config} is there already.", do="choose another folder; nothing was changed")
+    if not ADDRESS.fullmatch(beginning.relay):
+        raise InputError(f"'{beginning.relay}' is not the address of a relay.", why="it is written HOST:PORT",
+                         do=f"write, for example, {EXAMPLE_ADDRESS}; nothing was made")  # fmt: skip
     if beginning.study_key is not None:
         read_study_key(beginning.study_key)
     request = make_request(folder / "tls" / f"{beginning.name}.key", beginning.name)

@@ -43,9 +43,16 @@ class Fault:
     source: str = "plan.yaml"
 
     def __str__(self) -> str:
-        sentences = " ".join(filter(None, (self.what, self.why, self.do)))
-        text = f"{self.source}:{self.line}:{self.column}: {sentences}"
-        return "".join(sign if sign.isprintable() else "?" for sign in text)
+        return _printable(f"{self.source}:{self.line}:{self.column}: {self.sentences}")
+
+    @property
+    def sentences(self) -> str:
+        """What, why and what to do, without the place."""
+        return _printable(" ".join(filter(None, (self.what, self.why, self.do))))
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def broken(what: str, why: str, do: str) -> PydanticCustomError:

@@ -82,6 +82,15 @@ def test_a_plan_is_submitted_listed_shown_and_closed(
     assert (code, "closed: The provider withdrew." in err) == (6, True)
 
 
+def test_submitting_says_what_to_expect_of_as_many_people_as_the_plan_says_were_submitted(
+    service: Server, call: Callable[..., Any], plan: str
+) -> None:
+    Path(plan).write_text(f"{Path(plan).read_text()}\nsubmitted: 70\n")
+    code, out, err = call("study", "submit", plan, "--json")
+    assert (code, json.loads(out)["study"]) == (0, "weights")
+    assert "With 70 people helped" in err
+
+
 def test_a_signed_plan_is_submitted_as_it_was_signed(
     service: Server, call: Callable[..., Any], plan: str, tmp_path: Path
 ) -> None:
@@ -167,7 +176,7 @@ def test_a_study_that_is_not_there_is_named(
     service: Server, call: Callable[..., Any], command: list[str]
 ) -> None:
     code, _, err = call("study", command[0], "nothing", *command[1:])
-    assert (code, "There is no study called 'nothing' here." in err) == (3, True)
+    assert (code, "There is no study called 'nothing' here." in err) == (2, True)
 
 
 def test_a_report_that_is_not_there_yet_is_explained(

@@ -31,7 +31,7 @@ from cohortium_coordinator.study.late_plan import late_plan_text
 from cohortium_coordinator.study.rounds import plan_text
 from cohortium_node.accounts import prices, whole
 from cohortium_node.data.table import AnalysisTable
-from cohortium_protocols.errors import InputError, RefusedError
+from cohortium_protocols.errors import InputError, RefusedError, UsageFault
 from cohortium_protocols.plan import Plan
 from cohortium_protocols.plan_check import load_plan
 from cohortium_protocols.schedules import schedule
@@ -171,8 +171,8 @@ def test_the_command_prints_the_merged_figures_and_writes_the_page(
 
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
-    [((FIRST, "nothing"), 3, "There is no study called 'nothing' here."), ((FIRST,), 2, "Missing argument 'LATE...'"),
-     ((FIRST, FIRST), 4, f"does not complete this plan of '{FIRST}'")],
+    [((FIRST, "nothing"), 2, "There is no study called 'nothing' here."), ((FIRST,), 2, "Missing argument 'LATE...'"),
+     ((FIRST, FIRST), 3, "Late studies are merged one by one.")],
 )  # fmt: skip
 def test_the_command_explains_what_cannot_be_merged(
     call: Callable[..., Any], words: tuple[str, ...], code: int, sentence: str
@@ -193,9 +193,9 @@ def test_nothing_is_merged_before_the_late_group_has_a_result(group: AwayGroup) 
     with pytest.raises(InputError, match=f"The study '{LATE}' has no result") as refused:
         group.service.merged(FIRST, [LATE])
     assert refused.value.why == "waiting for approval"
-    with pytest.raises(InputError, match="no study called 'nothing'"):
+    with pytest.raises(UsageFault, match="no study called 'nothing'"):
         group.service.merged(FIRST, ["nothing"])
-    with pytest.raises(InputError, match="no study called 'nothing'"):
+    with pytest.raises(UsageFault, match="no study called 'nothing'"):
         group.service.merged("nothing", [LATE])
 
 

@@ -11,7 +11,7 @@ from cohortium_simulations.coverage.scenarios import SCENARIOS
 STUDIES, SEED, TOLERANCE = 15, 20260102, 0.25
 
 
-@pytest.mark.parametrize("name", ["base", "eps_0.5", "rare_binary", "bed_days"])
+@pytest.mark.parametrize("name", ["base", "eps_0.5", "rare_binary", "bed_days", "worst_tail"])
 def test_the_width_foretold_is_near_the_median_width(name: str) -> None:
     found = compared(SCENARIOS[name], replicates(SCENARIOS[name], STUDIES, SEED))
     assert abs(found.error) < TOLERANCE

@@ -12,7 +12,7 @@ import pytest
 
 from cohortium_coordinator.combine.profile import Means, Profile
 from cohortium_coordinator.combine.tilt import first_tilt
-from cohortium_coordinator.forecast.doubt import sum_of_weights
+from cohortium_coordinator.forecast.doubt import model_doubt, sum_of_weights
 from cohortium_coordinator.forecast.expectation import Expectation, assumed_level
 from cohortium_coordinator.forecast.picture import picture
 from cohortium_coordinator.forecast.planned import Planned
@@ -126,6 +126,25 @@ def test_weights_add_up_to_what_the_tilt_makes_them_add_up_to(helped: int, compa
     assert sum_of_weights(Expectation(helped, comparators)) == pytest.approx(comparators / first_tilt(profile).largest)
 
 
+def doubt(of: Plan, expected: Expectation = USUAL) -> float:
+    outcome = of.outcomes[0]
+    return model_doubt(Planned(of), expected, outcome, typical(outcome, expected.level(outcome)))
+
+
+@pytest.mark.parametrize("kind", ["count", "binary", "days", "time", "share", "number"])
+def test_noise_makes_doubt_about_the_model_and_more_people_less(kind: str) -> None:
+    document = [{"name": "visits", "low": 0, "clip": 1 if kind in ("binary", "share", "time") else 10, "kind": kind}]
+    assert doubt(plan(document, noise=False)) == 0
+    assert doubt(plan(document), replace(USUAL, overlap=1.0)) < doubt(plan(document))
+    assert 0 < doubt(plan(document, epsilon=4.0)) < doubt(plan(document)) < doubt(plan(document, epsilon=0.5))
+    assert doubt(plan(document), replace(USUAL, helped=2_000)) < doubt(plan(document))
+    assert doubt(plan(document), replace(USUAL, comparators=400_000)) < doubt(plan(document))
+
+
+def test_a_lottery_without_noise_leaves_no_doubt() -> None:
+    assert doubt(plan(noise=False), replace(USUAL, overlap=1.0)) == 0
+
+
 @pytest.mark.parametrize("name", sorted(OUTCOMES))
 def test_every_outcome_of_the_registry_has_a_guess_inside_its_range(name: str) -> None:
     known = OUTCOMES[name]
@@ -195,10 +214,12 @@ def test_noise_in_the_number_of_people_widens_the_interval() -> None:
 
 
 def test_the_picture_has_a_panel_a_headline_outcome_with_its_verdict() -> None:
-    drawn = picture(load_plan((EXAMPLES / "befriending-2024-in-full.yaml").read_text()), USUAL)
+    shown = load_plan((EXAMPLES / "befriending-2024-in-full.yaml").read_text())
+    drawn, found = picture(shown, USUAL), study_forecast(shown, USUAL)
     root = ElementTree.fromstring(drawn)
     words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert "A&E attendances" in words
-    assert "Emergency admissions" in words
-    assert sum("500 helped: weak" in str(each) for each in words) == 2
+    assert [each.title for each in found.headlines] == ["A&E attendances", "Emergency admissions"]
+    assert {each.title for each in found.headlines} <= set(words)
+    said = [str(each) for each in words if "500 helped: " in str(each)]
+    assert [each.verdict in text for each, text in zip(found.headlines, said, strict=True)] == [True, True]
     assert "prefers-color-scheme:dark" in drawn

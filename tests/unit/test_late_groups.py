@@ -68,8 +68,10 @@ def test_a_plan_in_json_can_be_the_first_one() -> None:
      (LATE, ["West"], "must be small letters"), (LATE, ["a", "b"], "needs at least 3")],
 )  # fmt: skip
 def test_a_late_plan_with_a_fault_is_not_written(study: str, nodes: list[str], sentence: str) -> None:
-    with pytest.raises(PlanError, match=sentence):
+    with pytest.raises(PlanError, match=sentence) as refused:
         late_plan_text(TEXT, study, nodes, "secure" if len(nodes) == 2 and nodes[0] == "a" else None)
+    assert refused.value.what.startswith("The late plan cannot be made:")
+    assert "--nodes" in refused.value.do
 
 
 def test_a_late_plan_cannot_be_completed_itself() -> None:
@@ -143,7 +145,7 @@ def test_a_study_that_completes_another_one_is_refused() -> None:
     with pytest.raises(PlanError, match=f"does not complete this plan of '{FIRST}'"):
         check_completes(stranger.plan.model_copy(update={"title": "Another"}), late().plan)
     with pytest.raises(PlanError, match="does not complete"):
-        merge(stranger, [stranger])
+        check_completes(stranger.plan, stranger.plan)
     with pytest.raises(PlanError, match="a late group itself"):
         merge(late(), [late(LATER, ["london"])])
 
@@ -174,7 +176,7 @@ def test_a_result_that_was_not_published_is_not_merged(whose: str) -> None:
 
 
 def test_there_is_something_to_merge_and_once() -> None:
-    for given in ([], [late(), late()]):
+    for given in ([], [late(), late()], [first()]):
         with pytest.raises(InputError, match="merged one by one"):
             merge(first(), given)
 

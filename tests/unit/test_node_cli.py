@@ -231,12 +231,13 @@ def test_check_tries_everything_and_says_what_to_do(site: Path, capsys: Capture)
         (("-c", "{site}", "approve", "weights"), 2, "There is no plan 'weights' here."),
         (("init", "x", "--operator", "lab", "--operator-key", "abc", "--relay", "r:1"), 5,
          "This is not a public key of Cohortium."),
+        (("init", "{folder}/east", "--operator", "lab", "--relay", "r"), 3, "'r' is not the address of a relay."),
         (
             ("init", "{folder}/North", "--operator", "lab", "--relay", "r:1"), 3,
             "'North' cannot be the name of a party.",
         ),
         (("-c", "{site}", "ledger", "verify", "absent"), 8,
-         "The node's own records in absent cannot be read or written."),
+         "There is no ledger or other database at absent."),
     ],
 )  # fmt: skip
 def test_errors_read_like_sentences(

@@ -39,11 +39,21 @@ def test_every_analysis_stands_beside_the_headline_which_comes_first() -> None:
 def test_groups_have_a_figure_of_their_own_and_no_verdict_on_one_of_them() -> None:
     assert figures(EXAMPLE, "subgroup") == [
         ["All people helped", "1,085", "−33 to −10", "31%"],
-        ["sex: female", "700", "−45 to −4", "72%"],
-        ["sex: male", "380", "−41 to 11", "75%"],
-        ["sex: not listed or not known", "*", "too few people to tell", ""],
+        ["Sex: female", "700", "−45 to −4", "72%"],
+        ["Sex: male", "380", "−41 to 11", "75%"],
+        ["Sex: not listed or not known", "*", "too few people to tell", ""],
     ]
     assert "this does not show that the two groups differ" in render_html(EXAMPLE)
+
+
+def test_a_group_has_the_title_of_its_covariate_in_the_registry_or_its_name_in_the_table() -> None:
+    def named(group: str) -> str:
+        further = tuple(each.model_copy(update={"group": group}) for each in EXAMPLE.further if each.role == "subgroup")
+        changed = EXAMPLE.model_copy(update={"further": further})
+        return figures(changed, "subgroup")[1][0]
+
+    assert named("ethnicity=white") == "Ethnic group: white"
+    assert named("area=b=c") == "area: b=c"
 
 
 def test_the_figure_and_the_table_say_the_same() -> None:
@@ -60,7 +70,7 @@ def test_the_figure_and_the_table_say_the_same() -> None:
 
 def test_a_group_too_small_to_show_has_a_star_everywhere() -> None:
     small = changed(2, n_treated=5.0)
-    assert figures(small, "subgroup")[1] == ["sex: female", "*", "*", ""]
+    assert figures(small, "subgroup")[1] == ["Sex: female", "*", "*", ""]
     assert "between 4 and 45 fewer" in render_html(EXAMPLE)
     assert "between 4 and 45 fewer" not in render_html(small)
     rows = [row for row in _rows(small) if row["name"] == "ae_attendances/g1/sex=female"]

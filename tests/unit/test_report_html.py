@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohortium_coordinator import report
-from cohortium_coordinator.report import read_result, render_html, to_csv
+from cohortium_coordinator.report import read_result, render_html, tables, to_csv
 from cohortium_coordinator.result import StudyResult
 
 EXAMPLE = read_result(Path(__file__).parents[2] / "docs" / "reference" / "report.example.json")
@@ -81,6 +81,15 @@ def test_every_table_has_a_caption_and_scoped_headers() -> None:
     page = Page(render_html(EXAMPLE))
     assert len(page.all("table")) == len(page.all("caption")) == 17
     assert {attributes.get("scope") for attributes in page.all("th")} == {"col", "row"}
+
+
+def test_what_left_is_summed_up_by_its_use_and_by_whom_it_is_about() -> None:
+    releases, table = EXAMPLE.privacy.releases, tables.releases(EXAMPLE)
+    shown = [[cell.text for cell in row] for row in table.rows]
+    assert len({(use, about) for use, about, *_ in shown}) == len(shown) < len(releases)
+    assert sum(int(numbers.replace(",", "")) for _, _, _, numbers, *_ in shown) == sum(r.values for r in releases)
+    assert ["Outcome models", "comparison group", "2"] in [row[:3] for row in shown]
+    assert {about for _, about, *_ in shown} <= {"people helped", "comparison group", "both, in pairs"}
 
 
 def test_every_drawing_has_a_name_and_a_description() -> None:

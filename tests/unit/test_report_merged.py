@@ -78,8 +78,8 @@ def test_effects_that_may_differ_take_three_groups() -> None:
 def test_groups_that_disagree_are_said_to() -> None:
     apart = merge(first(), [late(shift=1.0)])
     assert apart.outcomes[0].q_p_value < 0.001
-    assert "The groups' effects differ (p-value of Q < 0.001)" in disagreement(apart.outcomes[0])
-    assert "effects differ (p-value of Q" in render_merged(apart)
+    assert "differ by more than chance and noise explain (p < 0.001)" in disagreement(apart.outcomes[0])
+    assert "differ by more than chance and noise explain" in render_merged(apart)
     alike = merge(first(), [late()])
     assert [disagreement(outcome) for outcome in alike.outcomes] == [""] * len(alike.outcomes)
 

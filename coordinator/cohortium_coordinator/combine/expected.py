@@ -14,7 +14,7 @@ selection at epsilon 1 the estimator of docs/adr/0007 fell short by .16, in the 
 
 @dataclass(frozen=True)
 class Level:
-    """A mean outcome and its variance, in units of y."""
+    """A mean of an outcome, a difference or a square, and its variance; in units of y."""
 
     mean: float
     variance: float

@@ -146,7 +146,8 @@ def _together(learned: Learned, estimate: Estimate, k: int) -> Found:
     level = Level(moved, _level_variance(groups, helped) + _moved(learned, fitted, moved))
     level = level.drawn_to(expected(learned, k))
     seen = effect(NoisySum(treated.values[-2:], treated.noise), against, count=count, clip=fitted.clip,
-                  model_variance=_doubt(learned, fitted), level=level.mean)  # fmt: skip
+                  model_variance=_doubt(learned, fitted), level=level.mean,
+                  yes_no=outcome.kind == "binary")  # fmt: skip
     part = _part(fitted, seen, against, count, level.variance, helped=float(treated.values[-2]) / count.n,
                  counted=math.sqrt(count.n_noise) / count.n)  # fmt: skip
     alone = (label for label, thin, share in zip(labels, groups.thin, helped.share, strict=True)
@@ -237,7 +238,7 @@ def _apart(learned: Learned, estimate: Estimate, k: int) -> Iterator[Found]:
             continue
         against, count = _one(groups, g), Means(people, treated.noise, np.empty(0), 0.0)
         seen = effect(NoisySum(values[1:], treated.noise), against, count=count, clip=fitted.clip,
-                      model_variance=doubt, level=against.level)  # fmt: skip
+                      model_variance=doubt, level=against.level, yes_no=outcome.kind == "binary")  # fmt: skip
         level_variance = float(groups.level_variance[g]) + _moved(learned, fitted, against.level)
         part = _part(fitted, seen, against, count, level_variance, helped=float(values[1]) / people)
         yield Found(estimate, label, outcome, part, people)

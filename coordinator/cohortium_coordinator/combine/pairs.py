@@ -1,8 +1,9 @@
 """Matched pairs, from released sums (protocols, ``matched_pairs``): tau = (sum_t r - sum_c r) / pairs.
 
-The variance is that of two groups of their own, from each side's sum of squares: how pairs go together cannot be
-released, for one person can change who is whose partner everywhere. Where the outcome model is taken off there is
-little left that partners have in common; where it is not, the interval is wider than it need be.
+The variance is that of two groups of their own, from each side's sum of squares (of a yes or no, from the mean on the
+side of the people helped): how pairs go together cannot be released, for one person can change who is whose partner
+everywhere. Where the outcome model is taken off there is little left that partners have in common; where it is not, the
+interval is wider than it need be.
 """
 
 from __future__ import annotations
@@ -83,6 +84,9 @@ def _part(learned: Learned, estimate: Estimate, k: int, count: Means) -> Part:
     level = _level(learned, k, released, count)
     start, mean = 0.0 if approach.adjusted else level.mean, float(difference.values[0]) / count.n
     helped, others = _variances(learned, k, released, count, (start + mean, start), fitted.clip)
+    if fitted.outcome.kind == "binary":
+        change = Level(mean, difference.noise / count.n**2 + 2 * others / count.n)
+        helped = _variance_of_yes_no(others, change, level.mean)
     seen = effect_with(approach.ratio * helped + others, difference, _NOBODY, count=count, clip=fitted.clip,
                        level=level.mean, model_variance=fitted.doubt(*_gap(learned, estimate)))  # fmt: skip
     by_chance = (fitted.clip.clip / fitted.clip.pass_through) ** 2 / count.n
@@ -107,13 +111,32 @@ def _variances(
     return helped, others
 
 
+def _variance_of_yes_no(others: float, change: Level, level: float) -> float:
+    """Returns how a yes or no varies among the matched people helped, from their mean, which is far less noisy.
+
+    With y of 0 or 1 the mean square differs from the comparators' by 1 - 2 m times what the mean differs by, whether a
+    model m is taken off or not (``estimate``).
+
+    Args:
+        others: the variance among the matched comparators.
+        change: what the means differ by.
+        level: the comparators' mean of y.
+    """
+    times = 1 - 2 * level
+    seen = Level(others + times * change.mean - change.mean**2, times**2 * change.variance)
+    return max(Level(others, (_PRIOR_CV * others) ** 2).drawn_to(seen).mean, others / 4)
+
+
 def _variance(learned: Learned, k: int, clip: ResidualClip) -> float:
     """Returns how residuals are thought to vary among matched people, in clips squared.
 
-    As among comparators, where they vary with what is expected as the model's curve is steep there.
+    As among comparators, where they vary with what is expected as the model's curve is steep there; a yes or no as its
+    mean says.
     """
     model = learned.models[k]
     here, usual = (float(model.link.slope(level)) for level in (expected(learned, k).mean, model.level))
+    if learned.plan.outcomes[k].kind == "binary":
+        return max(here, 1e-5)
     square = learned.residual_square(k, clip.clip) / clip.clip**2
     return float(np.clip(square * np.clip(here / usual, 1.0, _MOST_SPREAD), 1e-5, 1.0))
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from cohortium_coordinator.commands.forecast_text import text
+from cohortium_coordinator.commands.forecast_text import brief, text
 from cohortium_coordinator.commands.shared import echo_json, read_text, with_json, write_out
 from cohortium_coordinator.forecast.expectation import (
     COMPARATORS_EACH,
@@ -81,6 +81,13 @@ def of_submitted(plan: Plan) -> StudyForecast | None:
     if plan.submitted is None:
         return None
     return study_forecast(plan, Expectation(plan.submitted, assumed_comparators(plan.submitted)))
+
+
+def say_what_to_expect(plan: Plan) -> None:
+    """Says the verdict on standard error, where the plan tells how many people were submitted."""
+    found = of_submitted(plan)
+    if found is not None:
+        click.echo(f"{brief(found)} More: cohortium plan forecast.", err=True)
 
 
 def _expectation(

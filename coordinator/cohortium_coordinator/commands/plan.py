@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import click
 
-from cohortium_coordinator.commands.forecast import forecast, of_submitted
-from cohortium_coordinator.commands.forecast_text import brief
+from cohortium_coordinator.commands.forecast import forecast, of_submitted, say_what_to_expect
 from cohortium_coordinator.commands.shared import (
+    Day,
     configured,
     echo_json,
     read_text,
@@ -22,7 +22,7 @@ from cohortium_coordinator.study.late_plan import Aggregation, late_plan_text
 from cohortium_coordinator.study.rounds import Writer, check_current, plan_message
 from cohortium_protocols.errors import PlanError
 from cohortium_protocols.guarantee import Guarantee, guarantee
-from cohortium_protocols.plan import Plan, plan_digest, plan_schema
+from cohortium_protocols.plan import plan_digest, plan_schema
 from cohortium_protocols.plan_check import check_plan, load_plan
 from cohortium_protocols.schedules import schedule
 from cohortium_protocols.signed_plan import signed_plan_text
@@ -56,7 +56,7 @@ def check(file: str, as_json: bool) -> None:
     rounds, vectors = len(schedule(checked).rounds), len(list(schedule(checked).vectors()))
     nodes = len(checked.nodes.roster)
     click.echo(f"{source} has no faults: {vectors} vectors in {rounds} rounds from {nodes} node{'s' * (nodes > 1)}.")
-    _say_what_to_expect(checked)
+    say_what_to_expect(checked)
     return None
 
 
@@ -108,7 +108,7 @@ def sign(file: str, output: str, config: Config) -> None:
     messages = writer.plan(plan_message(signed, now), now)
     write_out(signed_plan_text([message.envelope for message in messages]).encode(), output)
     click.echo(f"Signed the plan of '{signed.study}' for {', '.join(signed.nodes.roster)}.", err=True)
-    _say_what_to_expect(signed)
+    say_what_to_expect(signed)
 
 
 @plan.command()
@@ -116,8 +116,8 @@ def sign(file: str, output: str, config: Config) -> None:
 @click.option("--study", required=True, help="Name of the late study.")
 @click.option("--nodes", required=True, help="The late data holders, with commas between them.")
 @click.option("--aggregation", type=click.Choice(["local", "secure"]), help="How they add up; as in FILE by default.")
-@click.option("--deadline", type=click.DateTime(["%Y-%m-%d"]), help="Last day on which they answer; as in FILE.")
-def late(file: str, study: str, nodes: str, aggregation: Aggregation | None, deadline: datetime | None) -> None:
+@click.option("--deadline", type=Day(), help="Last day on which they answer; as in FILE by default.")
+def late(file: str, study: str, nodes: str, aggregation: Aggregation | None, deadline: date | None) -> None:
     """Print the plan by which data holders that were too late for the plan in FILE (or -) are asked the same.
 
     Fewer than three of them answer each by itself (`aggregation: local`).
@@ -127,19 +127,11 @@ def late(file: str, study: str, nodes: str, aggregation: Aggregation | None, dea
       cohortium plan late plan.yaml --study befriending-2024-late --nodes london
     """
     names = [name.strip() for name in nodes.split(",")]
-    day = deadline.date() if deadline else None
-    click.echo(late_plan_text(read_text(file), study, names, aggregation, day, _source(file)), nl=False)
+    click.echo(late_plan_text(read_text(file), study, names, aggregation, deadline, _source(file)), nl=False)
 
 
 def _source(file: str) -> str:
     return "standard input" if file == "-" else file
-
-
-def _say_what_to_expect(plan: Plan) -> None:
-    """Says the planner's verdict, where the plan tells how many people were submitted."""
-    found = of_submitted(plan)
-    if found is not None:
-        click.echo(f"{brief(found)} More: cohortium plan forecast.", err=True)
 
 
 def _check_for_programs(text: str, source: str) -> None:

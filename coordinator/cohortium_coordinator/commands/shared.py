@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,19 @@ class ConfigFile(click.ParamType[Config]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Config:
         """Returns the configuration in the file."""
         return value if isinstance(value, Config) else load_config(Path(value))
+
+
+class Day(click.ParamType[date]):
+    """A day, written as in a plan."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Returns the day."""
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"'{value}' is not a day; write, for example, 2031-03-31", param, ctx)
 
 
 def configured(command: F) -> F:
@@ -60,7 +74,8 @@ def read_text(path: str) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"The file {path} is not UTF-8 text.", why=str(error), do="save it as UTF-8"
+            f"The file {path} is not UTF-8 text.", why=f"byte {error.start + 1} is none of such a text",
+            do="name a text file, or save it as UTF-8",
         ) from error
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from cohortium_coordinator.channel import OperatorClient
+from cohortium_coordinator.commands.forecast import say_what_to_expect
 from cohortium_coordinator.commands.shared import (
     configured,
     connected,
@@ -50,10 +51,11 @@ def submit(file: str, config: Config, as_json: bool) -> None:
       cohortium study submit examples/befriending-2024.yaml
     """
     text = read_text(file)
-    if not is_signed_plan(text):
-        load_plan(text, "standard input" if file == "-" else file)
+    plan = None if is_signed_plan(text) else load_plan(text, "standard input" if file == "-" else file)
     with connected(config) as client:
         _show(_parsed(client.operate("submit", body=text.encode())), as_json)
+    if plan is not None:
+        say_what_to_expect(plan)
 
 
 @study.command("list")

@@ -2,42 +2,49 @@
 
 The model's coefficients are known up to the noise of the scores that they are fitted by; the people helped and the
 weighted comparators are apart, because weights are made to fit a noisy profile. An error in the coefficients times the
-distance is an error in the estimate (``combine.estimate.model_variance``).
+distance is an error in the estimate. The estimator's own arithmetic (``combine.outcome_model``, ``combine.fitted``) is
+run on usual sums: on people who vary as usual, and on scores that ask for no step, so that it tells how well it will
+know the coefficients.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import replace
 
+import numpy as np
+from scipy.special import ndtr
+
+from cohortium_coordinator.combine.estimate import sampling_variance
+from cohortium_coordinator.combine.fitted import Fitted
+from cohortium_coordinator.combine.outcome_model import OutcomeModel, plain_curvature, start, stepped
+from cohortium_coordinator.combine.profile import Means, Profile
+from cohortium_coordinator.combine.residual_clip import UNCLIPPED
+from cohortium_coordinator.combine.sums import NoisySum
 from cohortium_coordinator.combine.tilt import LEAST_LARGEST, MOST_LARGEST, PER_HELPED
 from cohortium_coordinator.forecast.expectation import Expectation
 from cohortium_coordinator.forecast.planned import Planned
-from cohortium_coordinator.forecast.typical import Typical
-from cohortium_protocols.doubly_robust import COUNT_SCALE, EARLY_ROUNDS, MODEL_ROUNDS, WEIGHT_SCALE
+from cohortium_coordinator.forecast.typical import Typical, typical
+from cohortium_protocols.doubly_robust import COUNT_SCALE, EARLY_ROUNDS, LEVEL_BINS, MODEL_ROUNDS, WEIGHT_SCALE
 from cohortium_protocols.features import features
-from cohortium_protocols.links import link
-from cohortium_protocols.outcomes import Outcome, OutcomeKind
+from cohortium_protocols.outcomes import Outcome
 
-FEATURE_SD = 0.73
+FEATURE_SD = 0.75
 """A feature's usual standard deviation among comparators, in public standard deviations."""
-_OWN_VARIANCE: Mapping[OutcomeKind, float] = MappingProxyType(
-    {"count": 0.25, "binary": 0.42, "days": 0.40, "time": 0.3, "share": 0.2, "number": 0.3}
-)
-"""Kind of outcome -> a feature's usual variance that others do not share, where the model's curve is steep: what a
-slope is learnt from. It is larger where an outcome is rare, for people at risk of it differ more."""
-_SELECTED = 1.8
+_BOUNDED = 1.7
+"""How many times stronger selection usually is than it would seem by the weights, which are bounded."""
+_LEAST_PULL = 0.01
+"""What selection is never thought weaker than, as in ``combine.tilt``."""
+_SELECTED = 1.9
 """How many times what comparators have is usually expected of people helped."""
-_GAP = 0.08
-"""Squared distance in features that weighting usually leaves where there is no noise."""
+_STILL_OFF = 0.2
+"""By how much a slope is usually still off after the first step, for the model is not quadratic, as a part of what it
+was thought to be beforehand; half as much after each further one."""
+_SEEN = 1.0
+"""What the gap that is seen adds, as a part of what its noise adds: usually half, and more in some studies than less
+in others."""
 _UNLIKE_CENTRE = 1.1
 """How many times its noise at the public centre a mean feature of people helped usually carries, in variance."""
-_BENT = 2.0
-"""The model's error over that of its linear approximation, as in ``combine.estimate``."""
-_WIDEST_SLOPE, _WIDEST_OF_AMOUNTS = 0.7, 0.12
-"""What slopes are thought to be before anything is learnt, as in ``combine.outcome_model``: standard deviations, of
-measured amounts in standard deviations of the amount."""
 
 
 def sum_of_weights(expected: Expectation) -> float:
@@ -66,40 +73,68 @@ def model_doubt(planned: Planned, expected: Expectation, outcome: Outcome, kind:
         outcome: which.
         kind: what is typical of it.
     """
-    level, curve = expected.level(outcome), link(outcome)
-    among_comparators = level if outcome.kind == "number" else level / _SELECTED
-    steep, usual = (float(curve.slope(each)) for each in (level, among_comparators))
-    coefficient = 1 / (_learnt(planned, expected, outcome, kind, usual) + 1 / _widest(outcome, kind, steep) ** 2)
-    bent = 1.0 if outcome.kind == "number" else _BENT
-    return bent * steep**2 * _distance(planned, expected) * coefficient
+    profile = _profile(len(features(planned.plan)), expected)
+    usual = _among_comparators(expected, outcome)
+    others = typical(outcome, usual, expected.spreads.get(outcome.name))
+    first = start(outcome, _levels(planned, outcome, usual, others, profile), profile)
+    model = _learnt(planned, outcome, first, kind, profile)
+    steep = float(model.link.slope(expected.level(outcome)))
+    sampling = sampling_variance(model, profile, others.variance)
+    fitted = Fitted(outcome, model, UNCLIPPED, sampling, profile.covariance, steep, _pull(profile, expected))
+    return (1 + _SEEN) * fitted.doubt(profile.comparators.mean, _gap_noise(planned, expected))
 
 
-def _learnt(planned: Planned, expected: Expectation, outcome: Outcome, kind: Typical, slope: float) -> float:
-    """Returns what all rounds tell of one coefficient, as one over a variance: noise, then chance."""
-    own = _OWN_VARIANCE[outcome.kind]
-    curved = expected.comparators * slope * own
-    by_noise = 0.0
+def _profile(count: int, expected: Expectation) -> Profile:
+    """Returns people who vary as usual: along one axis hardly, along others evenly more, up to twice the mean."""
+    nothing = np.zeros(count)
+    spectrum = 2 * FEATURE_SD**2 * (np.arange(count) + 0.5) / count
+    treated, comparators = (Means(n, 0.0, nothing, 0.0) for n in (expected.helped, expected.comparators))
+    return Profile(treated, comparators, np.diag(spectrum))
+
+
+def _pull(profile: Profile, expected: Expectation) -> float:
+    """Returns how strongly features decide who is helped, ``Tilt.pull``.
+
+    Were features normal with covariance S, the overlap of weights exp(tilt' u) would be exp(tilt' S tilt); and
+    tilt' S tilt is about pull times the trace of S.
+    """
+    return max(_BOUNDED * math.log(expected.overlap) / float(np.trace(profile.covariance)), _LEAST_PULL)
+
+
+def _among_comparators(expected: Expectation, outcome: Outcome) -> float:
+    level = expected.level(outcome)
+    return level if outcome.kind == "number" else level / _SELECTED
+
+
+def _levels(planned: Planned, outcome: Outcome, level: float, kind: Typical, profile: Profile) -> NoisySum:
+    """Returns the ``comparator_levels`` to be expected: of measured amounts, a normal histogram."""
+    noise, people = planned.noise(f"comparator_levels.{outcome.name}", "profile"), profile.comparators.n
+    if outcome.kind != "number":
+        return NoisySum(np.array([(level - 0.5) * people]), noise)
+    edges = np.linspace(0, 1, LEVEL_BINS + 1)
+    return NoisySum(people * np.diff(ndtr((edges - level) / math.sqrt(kind.variance))), noise)
+
+
+def _learnt(planned: Planned, outcome: Outcome, first: OutcomeModel, kind: Typical, profile: Profile) -> OutcomeModel:
+    """Returns the model after all rounds, as well known as their noise lets it be."""
+    model, curved = first, plain_curvature(first, profile)
     for index in range(len(MODEL_ROUNDS)):
-        early = index < EARLY_ROUNDS and outcome.kind != "number"
-        clip, seen = (1.0, 1.0) if early else (kind.clip, kind.seen)
-        noise = planned.noise(f"score.{outcome.name}", f"model_{index + 1}") * clip**2
-        by_noise += (seen * curved) ** 2 / max(noise, 1e-9)
-    by_chance = expected.comparators * slope**2 * own / kind.variance
-    return 1 / (1 / by_noise + 1 / by_chance)
+        if index == EARLY_ROUNDS:
+            model = replace(model, clip=kind.clip, seen=kind.seen)
+        noise = planned.noise(f"score.{outcome.name}", f"model_{index + 1}")
+        model = stepped(model, NoisySum(np.zeros(len(curved)), noise), curved, profile.comparators.n)
+        off = (_STILL_OFF / 2**index) ** 2 * first.covariance
+        model = replace(model, covariance=model.covariance + off)
+    return model
 
 
-def _widest(outcome: Outcome, kind: Typical, steep: float) -> float:
-    return _WIDEST_OF_AMOUNTS * math.sqrt(kind.variance) / steep if outcome.kind == "number" else _WIDEST_SLOPE
-
-
-def _distance(planned: Planned, expected: Expectation) -> float:
-    """Returns the squared distance in mean features that the estimator reckons with: what it sees, and its noise."""
+def _gap_noise(planned: Planned, expected: Expectation) -> float:
+    """Returns the variance of the noise in each mean feature's gap: the helped people's best reading, the weighted."""
     first, second = (
         _mean_noise(each, expected.helped)
         for each in (planned.noise("treated_profile", "profile"), planned.noise("treated_balance"))
     )
-    both = first * second / max(first + second, 1e-300)
-    return 2 * len(features(planned.plan)) * (both + _compared_noise(planned, expected)) + _GAP
+    return first * second / max(first + second, 1e-300) + _compared_noise(planned, expected)
 
 
 def _mean_noise(noise: float, people: float) -> float:

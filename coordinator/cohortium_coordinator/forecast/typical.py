@@ -1,8 +1,8 @@
 """What is typical of a kind of outcome: how people vary beyond what covariates foretell, and how residuals are clipped.
 
-The estimator chooses its clip by the data; before there are data, the clip that it usually chooses is assumed. The
-constants were measured in made-up worlds (docs/validation/forecast.md): they are in the units in which they held over
-several levels and ranges.
+The estimator chooses its clip by the data; before there are data, the clip that it usually chooses is assumed, one
+between two of those that there are where it chooses now this and now that. The constants were measured in made-up
+worlds (docs/validation/forecast.md): they are in the units in which they held over several levels and ranges.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import math
 from dataclasses import dataclass
 
 from cohortium_coordinator.combine.outcome_model import FAR_OUT
-from cohortium_protocols.doubly_robust import CLIPS
 from cohortium_protocols.plan import Outcome
 
-_DISPERSION = 1.15
-"""Variance of a count over its mean, for people of whom the same is expected."""
-_STAY = 24.0
+_DISPERSION = 1.0
+"""Variance of a count over its mean, for people of whom the same is expected, as far as residuals are kept."""
+_STAY = 20.0
 """Days: mean square over mean of days in bed, which is long because few long stays make up most of it."""
 _SHARE = 0.15
 """Variance of a share, over that of a yes or no with the same mean."""
 _AMOUNT = 0.07
 """Standard deviation of a measured amount, over its range."""
-_CLIP_EVENTS, _CLIP_DAYS, _CLIP_SDS = 3.0, 40.0, 2.35
+_CLIP_EVENTS, _CLIP_DAYS, _CLIP_SDS = 2.5, 40.0, 2.35
 """Where residuals are usually clipped: counts at so many events or standard deviations, the larger; days; shares at
 so many standard deviations."""
 _SEEN = 0.93
@@ -75,18 +74,13 @@ def _variance(outcome: Outcome, level: float, size: float) -> float:
 def _clip(outcome: Outcome, sd: float, size: float) -> tuple[float, float]:
     match outcome.kind:
         case "count":
-            clip = _on_the_grid(max(_CLIP_EVENTS / size, _CLIP_SDS * sd))
+            clip = min(max(_CLIP_EVENTS / size, _CLIP_SDS * sd), 1.0)
         case "days":
-            clip = _on_the_grid(_CLIP_DAYS / size)
+            clip = min(_CLIP_DAYS / size, 1.0)
         case "share":
-            return _on_the_grid(_CLIP_SDS * sd), 1.0
+            return min(_CLIP_SDS * sd, 1.0), 1.0
         case "number":
             return min(FAR_OUT * sd, 1.0), 1.0
         case _:
             return 1.0, 1.0
     return clip, _SEEN if clip < 1 else 1.0
-
-
-def _on_the_grid(wanted: float) -> float:
-    """Returns the nearest clip that there is."""
-    return min(CLIPS, key=lambda clip: abs(clip - wanted))

@@ -7,8 +7,9 @@ from typing import Literal
 
 from cohortium_coordinator.report import disclosure, strips
 from cohortium_coordinator.report.scale import scale_of
-from cohortium_coordinator.report.tables import Cell, Table
+from cohortium_coordinator.report.tables import Table, figure_row
 from cohortium_coordinator.result import FurtherEstimate, OutcomeEstimate, PooledEffect, StudyResult
+from cohortium_protocols.covariates import COVARIATES
 from cohortium_protocols.estimates import METHOD_TITLES
 from cohortium_protocols.grouped import OTHER
 
@@ -66,7 +67,7 @@ def table(
         f"{'groups' if subgroups else 'beside'}-{number}",
         f"{outcome.title}: {caption}, {scale_of(outcome).amount} (95% intervals)",
         ("Group" if subgroups else "Analysis", "Helped", "Difference", "Noise, share of variance"),
-        (_cells(head, figures), *(_cells(_name(each), _figures(outcome, each)) for each in further)),
+        (figure_row(head, *figures), *(figure_row(_name(each), *_figures(outcome, each)) for each in further)),
         " ".join(_alone(further)),
     )
 
@@ -78,15 +79,15 @@ def _headline(result: StudyResult, role: Role) -> str:
 
 
 def _name(further: FurtherEstimate) -> str:
-    return further.group.replace("=", ": ").replace(OTHER, "not listed or not known") or further.title
+    covariate, _, level = further.group.partition("=")
+    if not level:
+        return further.title
+    known = COVARIATES.get(covariate)
+    return f"{known.title if known else covariate}: {'not listed or not known' if level == OTHER else level}"
 
 
 def _span(further: FurtherEstimate) -> PooledEffect | str:
     return strips.shown(further.effect, further.n_treated)
-
-
-def _cells(name: str, figures: tuple[str, ...]) -> tuple[Cell, ...]:
-    return (Cell(name), *(Cell(figure, numeric=True) for figure in figures))
 
 
 def _figures(outcome: OutcomeEstimate, further: FurtherEstimate) -> tuple[str, ...]:

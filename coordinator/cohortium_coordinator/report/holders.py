@@ -9,7 +9,7 @@ from __future__ import annotations
 from cohortium_coordinator.report import disclosure, strips, text
 from cohortium_coordinator.report.scale import scale_of, significant_figures
 from cohortium_coordinator.report.strips import Line, Strips, interval, outcome_of
-from cohortium_coordinator.report.tables import Cell, Table
+from cohortium_coordinator.report.tables import Cell, Table, figure_row
 from cohortium_coordinator.result import (
     Heterogeneity,
     NodeEstimate,
@@ -75,7 +75,7 @@ def _node_cells(outcome: OutcomeEstimate, node: NodeEstimate, own: NodeEstimate 
     spans = (_estimate(outcome, node), _estimate(outcome, own) if own else "")
     without = interval(outcome, node.without) if _may_be_shown(node) else disclosure.SUPPRESSED
     cells = (disclosure.count(node.n_treated), *spans, without)
-    return (Cell(node.node), *(Cell(cell, numeric=True) for cell in cells))
+    return figure_row(node.node, *cells)
 
 
 def _estimate(outcome: OutcomeEstimate, node: NodeEstimate) -> str:

@@ -11,7 +11,7 @@ from cohortium_coordinator.report.export import Row, csv_text, effect_rows, writ
 from cohortium_coordinator.report.holders import EFFECTS_DIFFER, SAME_EVERYWHERE
 from cohortium_coordinator.report.render import PAGES
 from cohortium_coordinator.report.scale import rounded_up, scale_of, significant_figures
-from cohortium_coordinator.report.tables import Cell, Table
+from cohortium_coordinator.report.tables import Cell, Table, figure_row
 
 MEASURES = ("p_value", "p_value_holm", "significant", "primary", "better", "noise_share", "q", "q_p_value", "i2")
 DIFFER_BELOW = 0.05
@@ -57,8 +57,12 @@ def disagreement(outcome: MergedOutcome) -> str:
     """A warning where the groups' effects clearly differ; empty where they do not."""
     if outcome.q_p_value >= DIFFER_BELOW:
         return ""
-    where = "see what they are group by group before using the merged figure"
-    return f"The groups' effects differ (p-value of Q {text.p_value(outcome.q_p_value)}): {where}."
+    value = text.p_value(outcome.q_p_value)
+    chance = f"p {value}" if value.startswith("<") else f"p = {value}"
+    return (
+        f"The groups' effects differ by more than chance and noise explain ({chance}): look at them one by one before "
+        "using the merged figure."
+    )
 
 
 def notes(result: MergedResult) -> tuple[str, ...]:
@@ -104,7 +108,7 @@ def groups(outcome: MergedOutcome, number: int) -> Table:
         f"groups-{number}",
         f"{outcome.title}: the difference in each group, {scale_of(outcome).amount} (95% intervals)",
         ("Group", "Helped", "Difference", "Noise, share of variance", "Weight", *(("All but this one",) * several)),
-        tuple(_row(group.study, *_group(outcome, group)) for group in outcome.groups),
+        tuple(figure_row(group.study, *_group(outcome, group)) for group in outcome.groups),
         "Weight: what the group counts for in the merged estimate.",
     )
 
@@ -128,7 +132,7 @@ def together(result: MergedResult) -> Table:
             *((EFFECTS_DIFFER, f"{EFFECTS_DIFFER} (DerSimonian-Laird)", ANOTHER, "tau²") * several),
         ),
         tuple(
-            (Cell(o.title, detail=scale_of(o).amount), *_row("", *_together(o), *_differing(o))[1:])
+            (Cell(o.title, detail=scale_of(o).amount), *figure_row("", *_together(o), *_differing(o))[1:])
             for o in result.outcomes
         ),
         "I²: share of the variation between groups that is neither chance nor noise. A small p-value of Q says that "
@@ -168,11 +172,7 @@ def _study(group: MergedGroup) -> tuple[Cell, ...]:
     price = "not private: noise off" if group.epsilon is None else rounded_up(group.epsilon)
     added = "securely, all together" if group.aggregation == "secure" else "each by itself"
     words = (", ".join(group.nodes), f"{group.created.day} {group.created:%B %Y}", added)
-    return (*map(Cell, (group.study, *words)), *_row("", price, text.chance(group.delta or 0))[1:])
-
-
-def _row(head: str, *figures: str) -> tuple[Cell, ...]:
-    return (Cell(head), *(Cell(figure, numeric=True) for figure in figures))
+    return (*map(Cell, (group.study, *words)), *figure_row("", price, text.chance(group.delta or 0))[1:])
 
 
 # CSV

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cohortium_coordinator.report import disclosure, text
 from cohortium_coordinator.report.scale import decimals, number, rounded_up, scale_of, significant_figures
-from cohortium_coordinator.result import Check, OutcomeEstimate, ProfileRow, StudyResult
+from cohortium_coordinator.result import Check, OutcomeEstimate, ProfileRow, Release, StudyResult
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ _TYPICAL = (
 )
 
 
-def _row(head: str, *figures: str) -> tuple[Cell, ...]:
+def figure_row(head: str, *figures: str) -> tuple[Cell, ...]:
+    """The cells of a row of figures."""
     return (Cell(head), *(Cell(figure, numeric=True) for figure in figures))
 
 
 def _outcome_row(outcome: OutcomeEstimate, *figures: str) -> tuple[Cell, ...]:
-    return (Cell(outcome.title, detail=scale_of(outcome).amount), *_row("", *figures)[1:])
+    return (Cell(outcome.title, detail=scale_of(outcome).amount), *figure_row("", *figures)[1:])
 
 
 def _badge(verdict: text.Verdict) -> Cell:
@@ -112,7 +113,10 @@ def results(result: StudyResult) -> Table:
     )
 
 
-_EFFECTIVE = "The number compared is an effective size: weighting makes a large group count as a smaller one."
+_EFFECTIVE = (
+    "The number compared is an effective size: weighting makes a large group count as a smaller one. Where a report "
+    "counts the same people twice, the two counts differ a little, because each has noise of its own."
+)
 _ADJUSTED = (
     "With several main outcomes, one of them is more easily significant by chance alone; their adjusted p-values "
     "(Holm) allow for this. Intervals, and “significant?”, are of each outcome by itself."
@@ -141,18 +145,13 @@ def precision(result: StudyResult) -> Table:
     return Table(
         "precision",
         "What protection cost, outcome by outcome",
-        ("Outcome", "Interval without noise", "Effect passing the cut", "Cut at", "Cut, of people helped"),
+        ("Outcome", "Interval without noise", "Share of an effect left by the cut", "Cut at"),
         tuple(
-            _row(
-                o.title,
-                text.cost_of_noise(o),
-                f"{100 * o.pass_through:.0f}%",
-                _cut(o),
-                disclosure.NOT_RELEASED if o.clipped_share is None else f"{100 * o.clipped_share:.1f}%",
-            )
+            figure_row(o.title, text.cost_of_noise(o), f"{100 * o.pass_through:.0f}%", _cut(o))
             for o in result.ordered_outcomes
         ),
-        "“Cut” is the largest surprise, up or down, that one person's record may add to a sum.",
+        "“Cut” is the largest surprise, up or down, that one person's record may add to a sum. The estimate is "
+        "corrected for the share of an effect that this loses.",
     )
 
 
@@ -175,9 +174,9 @@ def attrition(result: StudyResult) -> Table:
         "What became of the people submitted",
         ("Step", "People", "95% interval", "Of those submitted"),
         (
-            _row(text.SUBMITTED, submitted, "", "100%" if flow.submitted else ""),
+            figure_row(text.SUBMITTED, submitted, "", "100%" if flow.submitted else ""),
             *(
-                _row(
+                figure_row(
                     step.label,
                     disclosure.count(step.count),
                     disclosure.count_interval(step.count, step.low, step.high),
@@ -211,7 +210,7 @@ def profile(result: StudyResult) -> Table:
         "Profile: the people helped, and the comparison group before and after weighting",
         ("Characteristic (mean or share)", "Helped", "Compared, before", "Compared, after", "Unit"),
         tuple(
-            (*_row(row.title, *_profile_values(row, shown)), Cell("%" if row.unit == "share" else row.unit))
+            (*figure_row(row.title, *_profile_values(row, shown)), Cell("%" if row.unit == "share" else row.unit))
             for row in result.profile
         ),
         _TYPICAL if any(row.unit == "typical" for row in result.profile) else "",
@@ -235,7 +234,7 @@ def balance(result: StudyResult) -> Table:
         ("Characteristic", "Before", "After", "95% interval, after", "State", "Must be alike?"),
         tuple(
             (
-                *_row(
+                *figure_row(
                     row.title,
                     number(row.smd_before, 2),
                     number(row.smd_after, 2),
@@ -290,7 +289,7 @@ def guarantees(result: StudyResult) -> Table:
         "The privacy spent, by what somebody tries to learn",
         ("What somebody tries to learn", "Epsilon", "Delta"),
         tuple(
-            _row(question, rounded_up(epsilon), text.chance(privacy.delta or 0))
+            figure_row(question, rounded_up(epsilon), text.chance(privacy.delta or 0))
             for question, epsilon in rows
             if epsilon is not None
         ),
@@ -299,24 +298,30 @@ def guarantees(result: StudyResult) -> Table:
     )
 
 
+_ABOUT = {"treated": "people helped", "comparator": "comparison group", "matched": "both, in pairs"}
+
+
 def releases(result: StudyResult) -> Table:
-    """Every vector that left the nodes, and what it cost."""
+    """Everything that left the nodes, by what it was used for and whom it is about, and what it cost."""
+    parts: dict[tuple[str, str], list[Release]] = {}
+    for release in result.privacy.releases:
+        parts.setdefault((release.figures, release.block), []).append(release)
     return Table(
         "releases",
         "Everything that left each data holder",
-        ("What it was used for", "Vector", "Round", "Block", "Numbers", "Budget (mu²)", "Share of block"),
-        tuple(
-            (
-                Cell(r.figures),
-                Cell(r.vector),
-                Cell(r.round),
-                Cell(r.block),
-                *_row("", f"{r.values:,}", significant_figures(r.mu2), f"{100 * r.share:.0f}%")[1:],
-            )
-            for r in result.privacy.releases
-        ),
-        "Blocks are disjoint groups of people, so the study costs the larger of them, not their sum.",
+        ("What it was used for", "About", "Rounds", "Numbers", "Budget (mu²)", "Share of budget"),
+        tuple(_left(figures, block, part) for (figures, block), part in parts.items()),
+        "The people helped and those they are compared with are different people, so the study costs the larger of the "
+        "two budgets, not their sum; what is about both counts in both. Every vector by its name is in report.json and "
+        "report.csv.",
     )
+
+
+def _left(figures: str, block: str, part: Sequence[Release]) -> tuple[Cell, ...]:
+    numbers, mu2, share = (sum(amounts) for amounts in zip(*((r.values, r.mu2, r.share) for r in part), strict=True))
+    rounds = len({release.round for release in part})
+    amounts = (str(rounds), f"{numbers:,}", significant_figures(mu2), f"{100 * share:.0f}%")
+    return (Cell(figures[:1].upper() + figures[1:]), Cell(_ABOUT.get(block, block)), *figure_row("", *amounts)[1:])
 
 
 def empty_cells(result: StudyResult) -> Table:

@@ -71,9 +71,9 @@ def merge(first: Finished, late: Sequence[Finished]) -> MergedResult:
         PlanError: a late plan does not complete the first one, or asks something else.
         RefusedError: a result was not published, or a data holder is in two of them.
     """
-    names = [each.plan.study for each in late]
-    if not names or len(set(names)) < len(names):
-        why = f"named were: {', '.join(names) or 'none'}"
+    names = [each.plan.study for each in (first, *late)]
+    if not late or len(set(names)) < len(names):
+        why = f"named were: {', '.join(names)}"
         raise InputError("Late studies are merged one by one.", why=why, do="name the study, then each late one once")
     for each in late:
         check_completes(first.plan, each.plan)

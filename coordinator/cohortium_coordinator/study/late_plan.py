@@ -11,8 +11,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from cohortium_coordinator.study.late import check_completes
-from cohortium_protocols.plan import plan_digest
-from cohortium_protocols.plan_check import load_plan
+from cohortium_protocols.errors import PlanError
+from cohortium_protocols.plan import Plan, plan_digest
+from cohortium_protocols.plan_check import check_plan, load_plan
 from cohortium_protocols.secure_rules import SMALLEST
 
 Aggregation = Literal["local", "secure"]
@@ -55,8 +56,18 @@ def late_plan_text(
         written["nodes"]["deadline"] = deadline
     stream = io.StringIO()
     editor.dump(written, stream)
-    check_completes(first, load_plan(stream.getvalue(), f"{study}.yaml"))
-    return stream.getvalue()
+    made = stream.getvalue()
+    check_completes(first, _checked(made))
+    return made
+
+
+def _checked(made: str) -> Plan:
+    """Returns the late plan; its places are not named, for nobody has seen it yet."""
+    faults = [f"  {fault.sentences}" for fault in check_plan(made)]
+    if faults:
+        do = "change --study, --nodes, --aggregation or --deadline"
+        raise PlanError("\n".join(["The late plan cannot be made:", *faults]), do=do)
+    return load_plan(made)
 
 
 def _editor() -> YAML:

@@ -58,15 +58,11 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     limit = "" if verdict.floor_limit is None else f" ({verdict.floor_limit:.2f})"
     between = " ({:.1%} to {:.1%})".format(*summary.coverage_interval)
     return (
-        _name(verdict), f"{summary.replicates:,}", _figure(summary.coverage, ".1%", between),
+        verdict.scenario.label, f"{summary.replicates:,}", _figure(summary.coverage, ".1%", between),
         _figure(summary.bias_over_se, "+.2f"), _figure(summary.rmse, ".4f"),
         _figure(summary.floor_ratio, ".2f", limit), f"{summary.coverage_all:.1%}",
         f"{summary.published_share:.1%}", _verdict_text(verdict),
     )  # fmt: skip
-
-
-def _name(verdict: Verdict) -> str:
-    return verdict.scenario.name + ("" if verdict.scenario.noise else ", noise off")
 
 
 def _figure(value: float | None, form: str, more: str = "") -> str:
@@ -131,6 +127,6 @@ def _markdown(study: Study) -> str:
         "",
         "| scenario | what it tries |",
         "| --- | --- |",
-        *(f"| {_name(verdict)} | {verdict.scenario.meaning} |" for verdict in verdicts),
+        *(f"| {verdict.scenario.label} | {verdict.scenario.meaning} |" for verdict in verdicts),
         "",
     ])  # fmt: skip

@@ -61,7 +61,7 @@ def plot(verdicts: Sequence[Verdict]) -> str:
     """Returns the picture; a filled point passes, an open one fails."""
     width, height = _NAMES + len(_PANELS) * (_PANEL + _GAP), _TOP + _ROW * len(verdicts) + _BOTTOM
     names = [
-        f'<text x="{_NAMES - 12}" y="{_middle(row) + 4}" text-anchor="end">{escape(_name(verdict))}</text>'
+        f'<text x="{_NAMES - 12}" y="{_middle(row) + 4}" text-anchor="end">{escape(verdict.scenario.label)}</text>'
         for row, verdict in enumerate(verdicts)
     ]
     panels = [part for place, panel in enumerate(_PANELS) for part in _drawn(panel, place, verdicts)]
@@ -106,7 +106,3 @@ def _line(x: tuple[float, float], y: tuple[int, int], colour: str) -> str:
 
 def _middle(row: int) -> int:
     return _TOP + _ROW * row + _ROW // 2
-
-
-def _name(verdict: Verdict) -> str:
-    return verdict.scenario.name + ("" if verdict.scenario.noise else ", noise off")

@@ -51,6 +51,11 @@ class Scenario:
     analysis: Approach = DEFAULT
     noise: bool = True
 
+    @property
+    def label(self) -> str:
+        """The name, and that the noise is off where it is."""
+        return self.name + ("" if self.noise else ", noise off")
+
     @cached_property
     def plan(self) -> Plan:
         """The study's plan."""
