@@ -115,7 +115,6 @@ class OutcomeEstimate(OutcomeEffect):
     comparison_mean: float
     pass_through: float = Field(gt=0, description="kappa: share of an effect that survives the residual clip")
     residual_clip: NonNegative = Field(description="largest residual kept, on the outcome's unit per person")
-    clipped_share: Share | None = Field(description="noisy share of people helped whose residual was clipped")
     rate_ratio: RateRatio | None = Field(
         default=None, description="None where the comparison is too near 0, or where a ratio says nothing"
     )

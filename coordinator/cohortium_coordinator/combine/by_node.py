@@ -162,7 +162,7 @@ def _node(node: _Node, seen: _Seen | None, size: float, together: Combined | Non
     effect = PooledEffect(
         estimate=size * seen.effect.estimate, se=size * math.sqrt(seen.effect.variance), low=low, high=high
     )
-    without = _pooled(together.without[node.name]) if together else None
+    without = pooled_effect(together.without[node.name]) if together else None
     return NodeEstimate(node=node.name, n_treated=node.count.n, effect=effect, own_se=size * math.sqrt(seen.own),
                         without=without)  # fmt: skip
 
@@ -170,11 +170,13 @@ def _node(node: _Node, seen: _Seen | None, size: float, together: Combined | Non
 def _combined(found: Combined) -> NodesCombined:
     limits = found.prediction and Limits(low=found.prediction[0], high=found.prediction[1])
     return NodesCombined(
-        fixed=_pooled(found.fixed), random=_pooled(found.random), dersimonian_laird=_pooled(found.dersimonian_laird),
+        fixed=pooled_effect(found.fixed), random=pooled_effect(found.random),
+        dersimonian_laird=pooled_effect(found.dersimonian_laird),
         tau2=found.tau2, tau2_dersimonian_laird=found.tau2_dl, i2=found.i2, q=found.q, q_p_value=found.q_p_value,
         prediction=limits or None,
     )  # fmt: skip
 
 
-def _pooled(mean: Mean) -> PooledEffect:
+def pooled_effect(mean: Mean) -> PooledEffect:
+    """Returns a mean of several estimates as results show it."""
     return PooledEffect(estimate=mean.estimate, se=mean.se, low=mean.low, high=mean.high)

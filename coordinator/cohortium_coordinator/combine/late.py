@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 
 from scipy.special import ndtr
 
-from cohortium_coordinator.combine.meta import Combined, Mean, Study, combined, merged_with_late
+from cohortium_coordinator.combine.by_node import pooled_effect
+from cohortium_coordinator.combine.meta import Combined, Study, combined, merged_with_late
 from cohortium_coordinator.combine.multiple import adjusted
 from cohortium_coordinator.merged import EffectsDiffer, GroupEffect, MergedGroup, MergedOutcome, MergedResult
 from cohortium_coordinator.result import Limits, OutcomeEstimate, PooledEffect, StudyResult
@@ -85,7 +86,7 @@ def _effect(study: Study, outcome: OutcomeEstimate, weight: float, without: Pool
 def _without(studies: Sequence[Study]) -> list[PooledEffect | None]:
     if len(studies) < 3:
         return [None] * len(studies)
-    return [_pooled(combined([other for other in studies if other is not study]).fixed) for study in studies]
+    return [pooled_effect(combined([other for other in studies if other is not study]).fixed) for study in studies]
 
 
 def _differing(found: Combined) -> EffectsDiffer | None:
@@ -93,10 +94,6 @@ def _differing(found: Combined) -> EffectsDiffer | None:
         return None
     low, high = found.prediction
     return EffectsDiffer(
-        random=_pooled(found.random), dersimonian_laird=_pooled(found.dersimonian_laird), tau2=found.tau2,
+        random=pooled_effect(found.random), dersimonian_laird=pooled_effect(found.dersimonian_laird), tau2=found.tau2,
         tau2_dersimonian_laird=found.tau2_dl, prediction=Limits(low=low, high=high),
     )  # fmt: skip
-
-
-def _pooled(mean: Mean) -> PooledEffect:
-    return PooledEffect(estimate=mean.estimate, se=mean.se, low=mean.low, high=mean.high)

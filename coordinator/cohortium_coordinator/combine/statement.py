@@ -113,7 +113,7 @@ def _outcome(
         comparison_mean=comparison, estimate=size * effect.estimate, low=low, high=high, se=size * se,
         p_value=float(2 * ndtr(-abs(effect.estimate) / se)), significant=significant,
         noise_share=min(effect.noise / effect.variance, 1.0), pass_through=clip.pass_through,
-        residual_clip=size * clip.clip, clipped_share=None,
+        residual_clip=size * clip.clip,
         people_needed=None if significant else _people_needed(effect, findings.second.n),
         expected=outcome.expected, rate_ratio=rate_ratio,
     )  # fmt: skip

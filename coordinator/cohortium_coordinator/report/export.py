@@ -46,7 +46,6 @@ OUTCOME_MEASURES = (
     "kind",
     "noise_share",
     "pass_through",
-    "clipped_share",
     "p_value_holm",
     "expected",
 )
