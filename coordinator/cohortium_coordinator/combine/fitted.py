@@ -16,6 +16,9 @@ from cohortium_protocols.plan import Outcome
 _LINEAR = 2.0
 """The model's error varies so many times as much as its linear approximation over a gap in means: groups alike in their
 means still differ in their tails, where the model is steepest. Measured 1.7 to 3.8 (docs/adr/0008)."""
+_LEAST_PULL = 0.1
+"""However weakly features seem to decide who is helped, gaps are thought possible that this pull would leave: under
+much noise a pull cannot be told from none (public data at epsilon 4, docs/validation)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class Fitted:
             noise: variance of the noise in each of its entries.
         """
         s, axes = np.linalg.eigh(self.covariance)
-        believed = self.pull * s**2 / (self.pull * s**2 + noise)
+        prior = max(self.pull, _LEAST_PULL) * s**2
+        believed = prior / (prior + noise)
         settled, unsure = axes @ (believed * (axes.T @ gap)), (axes * (believed * noise)) @ axes.T
         beta = (self.model.covariance + self.sampling)[1:, 1:]
         times = 1.0 if self.model.straight else _LINEAR
