@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cohortium_protocols.errors import StorageError
 from cohortium_simulations.balance_rule import Setting, as_json, characteristics, page, table_lines
+from cohortium_simulations.out_folder import written
 
 
 @click.command(
@@ -43,21 +43,9 @@ def balance_rule(
     found = list(characteristics(setting, np.random.default_rng(seed)))
     lines = table_lines(found)
     if out is not None:
-        lines.append(f"Written: {_written(page(setting, seed, found), out)}")
+        lines += [f"Written: {path}" for path in written({"balance-rule.md": page(setting, seed, found)}, out)]
     for line in lines:
         click.echo(line, err=json_to == "-")
     if json_to is not None:
         with click.open_file(json_to, "w", encoding="utf-8") as stream:
             json.dump(as_json(setting, found), stream, indent=1)
-
-
-def _written(text: str, folder: Path) -> Path:
-    path = folder / "balance-rule.md"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"The folder {folder} cannot be written to.", why=error.strerror or "", do="choose another --out"
-        ) from error
-    return path

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from cohortium_protocols.errors import StorageError, UsageFault
+from cohortium_protocols.errors import UsageFault
 from cohortium_simulations.coverage.acceptance import Verdict, judged, summarised
 from cohortium_simulations.coverage.monte_carlo import replicates
-from cohortium_simulations.coverage.page import Study, as_json, table_lines, write_pages
+from cohortium_simulations.coverage.page import Study, as_json, pages, table_lines
 from cohortium_simulations.coverage.scenarios import SCENARIOS, Scenario
+from cohortium_simulations.out_folder import written
 from cohortium_simulations.terminal import Progress
 
 REJECTED = 1
@@ -118,18 +119,9 @@ def _verdict(scenario: Scenario, count: int, seed: int, jobs: int, progress: Pro
 def _give(study: Study, json_to: str | None, out: Path | None) -> None:
     lines = table_lines(study.verdicts)
     if out is not None:
-        lines += [f"Written: {path}" for path in _written(study, out)]
+        lines += [f"Written: {path}" for path in written(pages(study), out)]
     for line in lines:
         click.echo(line, err=json_to == "-")
     if json_to is not None:
         with click.open_file(json_to, "w", encoding="utf-8") as stream:
             json.dump(as_json(study), stream, indent=1)
-
-
-def _written(study: Study, folder: Path) -> list[Path]:
-    try:
-        return write_pages(study, folder)
-    except OSError as error:
-        raise StorageError(
-            f"The folder {folder} cannot be written to.", why=error.strerror or "", do="choose another --out"
-        ) from error

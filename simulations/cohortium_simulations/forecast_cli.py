@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from cohortium_protocols.errors import StorageError
 from cohortium_simulations.coverage.foretold import JUDGED, Comparison, compared, page, table_lines
 from cohortium_simulations.coverage.monte_carlo import replicates
 from cohortium_simulations.coverage.scenarios import Scenario
 from cohortium_simulations.coverage_cli import wanted
+from cohortium_simulations.out_folder import written
 from cohortium_simulations.terminal import Progress
 
 
@@ -39,7 +39,7 @@ def forecast(names: str, count: int, seed: int, jobs: int, json_to: str | None, 
         found = [_compared(scenario, count, seed, jobs, progress) for scenario in wanted(names, "on")]
     lines = table_lines(found)
     if out is not None:
-        lines.append(f"Written: {_written(page(found, seed), out)}")
+        lines += [f"Written: {path}" for path in written({"forecast.md": page(found, seed)}, out)]
     for line in lines:
         click.echo(line, err=json_to == "-")
     if json_to is not None:
@@ -51,15 +51,3 @@ def forecast(names: str, count: int, seed: int, jobs: int, json_to: str | None, 
 def _compared(scenario: Scenario, count: int, seed: int, jobs: int, progress: Progress) -> Comparison:
     progress.step(scenario.name)
     return compared(scenario, replicates(scenario, count, seed, jobs=jobs))
-
-
-def _written(text: str, folder: Path) -> Path:
-    path = folder / "forecast.md"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"The folder {folder} cannot be written to.", why=error.strerror or "", do="choose another --out"
-        ) from error
-    return path

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from public_questions import LALONDE, NHEFS
-from scipy.stats import binom
 
 from cohortium_coordinator.result import OutcomeEstimate, StudyResult
 from cohortium_simulations.federation import run_study
 from cohortium_simulations.table import Question, read_table, table_study
 
-REPLICATES = 50
+REPLICATES = 100
 
 
 def run(folder: Path, question: Question, nodes: int, epsilon: float | None, seed: int = 1) -> StudyResult:
@@ -51,11 +50,10 @@ def test_weights_make_the_groups_alike(validation: Path):
 
 
 def test_quitting_smoking_with_noise_covers_the_book_and_is_not_twice_as_wide(validation: Path):
-    """At epsilon 4 over five nodes, each with its own noise: 50 draws."""
+    """At epsilon 4 over five nodes, each with its own noise: 100 draws."""
     exact = run(validation / "nhefs", NHEFS, 5, None).outcomes[0]
     noisy = [run(validation / "nhefs", NHEFS, 5, 4.0, seed).outcomes[0] for seed in range(REPLICATES)]
-    held = sum(each.low <= 3.45 <= each.high for each in noisy)
-    assert held >= binom.ppf(1e-5, REPLICATES, 0.93)  # a coverage of 93 % fails once in 100,000 runs
+    assert sum(each.low <= 3.45 <= each.high for each in noisy) >= 0.9 * REPLICATES
     assert np.median([width(each) for each in noisy]) <= 2 * width(exact)
     assert abs(np.mean([each.estimate for each in noisy]) - exact.estimate) < 0.6
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cohortium_coordinator.forecast.verdict import PUBLISHED
@@ -40,17 +39,13 @@ def as_json(study: Study) -> dict[str, Any]:
     return {"seed": study.seed, "passed": not study.failed, "scenarios": [_plain(each) for each in study.verdicts]}
 
 
-def write_pages(study: Study, folder: Path) -> list[Path]:
-    """Writes ``coverage.md``, ``coverage.json`` and ``coverage.svg`` to the folder, and returns where they are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
+def pages(study: Study) -> dict[str, str]:
+    """Returns the texts of ``coverage.md``, ``coverage.json`` and ``coverage.svg`` by their names."""
+    return {
         "coverage.md": _markdown(study),
         "coverage.json": json.dumps(as_json(study), indent=1) + "\n",
         "coverage.svg": plot(study.verdicts),
     }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in texts]
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
