@@ -151,18 +151,23 @@ def _end(*_: object) -> None:
     raise Killed("killed")
 
 
+def killed_when_time_is_over(group: AwayGroup, part: object, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills the lab as it calls this of a part of it, once the step's time is over, and starts it again."""
+    time_is_over(group)
+    with monkeypatch.context() as patch:
+        patch.setattr(part, call, _end)
+        with pytest.raises(Killed):
+            group.service.advance(group.now)
+    assert group.waiting_for(LOST) == []
+    group.start_lab()
+
+
 @lost_when_asked_to("mask")
 def test_a_lab_killed_before_the_end_of_a_step_is_stored_asks_for_it_again(
     group: AwayGroup, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost_at(group, step)
-    time_is_over(group)
-    with monkeypatch.context() as patch:
-        patch.setattr(group.store, "add_messages", _end)
-        with pytest.raises(Killed):
-            group.service.advance(group.now)
-    assert group.waiting_for(LOST) == []
-    group.start_lab()
+    killed_when_time_is_over(group, group.store, "add_messages", monkeypatch)
     group.start(LOST)
     assert {node.state for node in group.closed_by(group.plan.nodes.roster).nodes} == {"answered"}
     check_charged(group, LOST, ROUNDS)
@@ -173,13 +178,7 @@ def test_a_lab_killed_after_the_end_of_a_step_is_stored_does_not_ask_for_it_agai
     group: AwayGroup, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost_at(group, step)
-    time_is_over(group)
-    with monkeypatch.context() as patch:
-        patch.setattr(group.relay, "post", _end)
-        with pytest.raises(Killed):
-            group.service.advance(group.now)
-    assert group.waiting_for(LOST) == []
-    group.start_lab()
+    killed_when_time_is_over(group, group.relay, "post", monkeypatch)
     group.service.advance(group.now)
     assert group.waiting_for(LOST) == []
     come_back(group)

@@ -33,8 +33,6 @@ FEATURE_SD = 0.75
 """A feature's usual standard deviation among comparators, in public standard deviations."""
 _BOUNDED = 1.7
 """How many times stronger selection usually is than it would seem by the weights, which are bounded."""
-_LEAST_PULL = 0.01
-"""What selection is never thought weaker than, as in ``combine.tilt``."""
 _SELECTED = 1.9
 """How many times what comparators have is usually expected of people helped."""
 _STILL_OFF = 0.2
@@ -98,7 +96,7 @@ def _pull(profile: Profile, expected: Expectation) -> float:
     Were features normal with covariance S, the overlap of weights exp(tilt' u) would be exp(tilt' S tilt); and
     tilt' S tilt is about pull times the trace of S.
     """
-    return max(_BOUNDED * math.log(expected.overlap) / float(np.trace(profile.covariance)), _LEAST_PULL)
+    return _BOUNDED * math.log(expected.overlap) / float(np.trace(profile.covariance))
 
 
 def _among_comparators(expected: Expectation, outcome: Outcome) -> float:
